@@ -1,0 +1,1 @@
+"""Kairos pipelines: the rooms a record walks through, and the Beam graph that carries it."""

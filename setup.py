@@ -1,0 +1,37 @@
+"""Packaging of Kairos. Research software, not a medical device."""
+
+from setuptools import find_namespace_packages, setup
+
+ROOMS = ("schemas", "connectors", "pipelines", "content", "simulator", "kairos")
+
+setup(
+    name="kairos-jitai",
+    version="0.1.0",
+    description="Just-in-time support in psychotherapy: device events in, explained and consented notifications out. "
+    "Research software, not a medical device.",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_namespace_packages(include=[p for r in ROOMS for p in (r, f"{r}.*")]),
+    package_data={
+        "schemas": ["**/*.json"],
+        "content": ["**/*.yaml", "**/*.json", "**/*.md"],
+        "simulator": ["**/*.yaml"],
+        "kairos": ["py.typed"],
+    },
+    install_requires=[
+        "apache-beam>=2.77,<2.78",
+        "river>=0.26.1,<0.27",
+        "pyarrow>=23,<27",
+        "kafka-python>=3.0.12,<3.1",
+        "numpy>=2.1,<3",
+        "fastavro>=1.12,<2",
+        "orjson>=3.11,<4",
+        "cryptography>=45,<52",
+        "PyYAML>=6.0,<7",
+        "typer>=0.20,<1",
+        "rich>=14,<16",
+    ],
+    extras_require={"dev": ["pytest>=9,<10", "pytest-xdist>=3.6,<4", "hypothesis>=6.130,<7", "mypy>=2,<3", "ruff>=0.15,<0.18",
+                            "types-PyYAML"]},
+    entry_points={"console_scripts": ["kairos=kairos.main:main"]},
+)
