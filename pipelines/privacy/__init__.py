@@ -1,0 +1,1 @@
+"""Audit chain, keys and erasure of one person."""

@@ -1,0 +1,1 @@
+"""Micro-randomised trial in the log: the draw, the decision record (trial.md)."""
