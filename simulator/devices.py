@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.life import DAY_MIN, MINUTE, Life
-from simulator.rows import SYNC_MS, Block, Ints
+from simulator.rows import SYNC_MS, Block, Codes, Column, Ints
 
 WATCH, PHONE, COMPUTER, CLINIC = "watch-1", "phone-1", "computer-1", "clinic-1"
 WATCH_COVERS = ["HEART_RATE", "ACTIVITY"]
@@ -18,45 +19,52 @@ ACCURACY_M = 20.0
 JITTER_M = 12.0
 M_PER_DEGREE = 111_320.0
 
+Offset = int | npt.NDArray[np.int32]  # minutes east of UTC: of the whole life, or of each minute
+
 APPS = (  # package, the store's own category, sessions a day, mean minutes a session
     ("org.example.talk", "COMMUNICATION", 6, 4.0),
     ("org.example.circle", "SOCIAL", 4, 9.0),
     ("org.example.pages", "BROWSER", 3, 6.0),
     ("org.example.tunes", "MUSIC_AND_AUDIO", 1, 20.0),
+    ("org.example.chess", "GAME_BOARD", 3, 15.0),
 )
-GAME = ("org.example.chess", "GAME_BOARD", 3, 15.0)
+GAME = 4
+APP_EVENTS = ("UNLOCK", "FOREGROUND", "BACKGROUND")
 
 
-def block(topic: str, source: str, life: Life, minute: Ints, offset: int, seq: Ints, value: dict[str, Any]) -> Block:
-    """Rows at whole minutes of a life, arriving `SYNC_MS` later."""
-    event = life.first + minute * MINUTE - offset * MINUTE
-    tz = np.full(len(minute), offset, np.int32)
-    return Block(topic, source, event, event + SYNC_MS, tz, seq, value)
+def block(topic: str, source: str, life: Life, minute: Ints, offset: Offset, value: dict[str, Column]) -> Block:
+    """Rows at whole minutes of a life, arriving `SYNC_MS` later; the counter is the minute."""
+    tz = offset[minute] if isinstance(offset, np.ndarray) else np.full(len(minute), offset, np.int32)
+    event = life.first + (minute - tz) * MINUTE
+    return Block(topic, source, event, event + SYNC_MS, tz, minute, value)
 
 
-def heart_rows(life: Life, noise: npt.NDArray[np.float64], offset: int) -> Block:
+def heart_rows(life: Life, noise: npt.NDArray[np.float64], offset: Offset) -> Block:
     """device.heart_rate: one LOCKED sample a minute while worn and while there is a pulse to read."""
     at = np.flatnonzero(life.worn & np.isfinite(life.pulse))
     bpm = np.clip(np.round(life.pulse[at] + noise[at], 1), 30.0, 220.0)
-    value = {"bpm": bpm, "quality": ["LOCKED"] * len(at), "sample_period_s": np.full(len(at), 60.0)}
-    return block("device.heart_rate", WATCH, life, at, offset, at, value)
+    value: dict[str, Column] = {
+        "bpm": bpm,
+        "quality": Codes.same("LOCKED", len(at)),
+        "sample_period_s": np.full(len(at), 60.0),
+    }
+    return block("device.heart_rate", WATCH, life, at, offset, value)
 
 
-def activity_rows(life: Life, offset: int) -> Block:
+def activity_rows(life: Life, offset: Offset) -> Block:
     """device.activity: one row a minute while worn, zeros said explicitly."""
     at = np.flatnonzero(life.worn)
     steps = life.steps[at]
-    names = np.array(["STILL", "WALK", "RUN"])[(steps > 0).astype(int) + (steps >= 130)]
-    value = {
+    value: dict[str, Column] = {
         "steps": steps,
         "period_s": np.full(len(at), 60.0),
         "intensity": life.intensity[at],
-        "activity": names,
+        "activity": Codes(["STILL", "WALK", "RUN"], (steps > 0).astype(np.int8) + (steps >= 130)),
     }
-    return block("device.activity", WATCH, life, at, offset, at, value)
+    return block("device.activity", WATCH, life, at, offset, value)
 
 
-def fixes(life: Life, places: npt.NDArray[np.float64], rngs: list[np.random.Generator], offset: int) -> Block:
+def fixes(life: Life, places: npt.NDArray[np.float64], rngs: list[np.random.Generator], offset: Offset) -> Block:
     """raw.location: a fix every 5 min while the phone is on, 20 m accurate, within 12 m of the place.
 
     Parameters
@@ -74,16 +82,16 @@ def fixes(life: Life, places: npt.NDArray[np.float64], rngs: list[np.random.Gene
     lat = spot[:, 0] + radius * np.sin(angle) / M_PER_DEGREE
     lon = spot[:, 1] + radius * np.cos(angle) / (M_PER_DEGREE * np.cos(np.radians(spot[:, 0])))
     n = int(on.sum())
-    value = {
+    value: dict[str, Column] = {
         "latitude": np.round(lat[on], 6),
         "longitude": np.round(lon[on], 6),
         "accuracy_m": np.full(n, ACCURACY_M),
-        "provider": ["FUSED"] * n,
+        "provider": Codes.same("FUSED", n),
     }
-    return block("raw.location", PHONE, life, at[on], offset, at[on], value)
+    return block("raw.location", PHONE, life, at[on], offset, value)
 
 
-def status_rows(life: Life, says_worn: npt.NDArray[np.bool_], offset: int) -> list[Block]:
+def status_rows(life: Life, says_worn: npt.NDArray[np.bool_], offset: Offset) -> list[Block]:
     """device.status: hourly heartbeats, the watch's also at the minute it is put on or taken off.
 
     Parameters
@@ -95,73 +103,86 @@ def status_rows(life: Life, says_worn: npt.NDArray[np.bool_], offset: int) -> li
     turns = np.flatnonzero(np.diff(says_worn.astype(np.int8))) + 1
     at = np.union1d(hours, turns)
     at = at[life.watch[at]]
-    worn = np.where(says_worn[at], "YES", "NO")
     charge = np.round(100.0 - 60.0 * (at % DAY_MIN) / DAY_MIN, 0)
-    rows = [_status(WATCH, "WATCH", life, at, offset, worn, charge, WATCH_COVERS)]
+    worn = Codes(["NO", "YES"], says_worn[at].astype(np.int8))
+    rows = [block("device.status", WATCH, life, at, offset, _status("WATCH", worn, charge, WATCH_COVERS))]
     at = hours[life.phone[hours]]
     charge = np.round(95.0 - 55.0 * (at % DAY_MIN) / DAY_MIN, 0)
-    unknown = np.full(len(at), "UNKNOWN")
-    rows.append(_status(PHONE, "PHONE", life, at, offset, unknown, charge, PHONE_COVERS))
+    unknown = Codes.same("UNKNOWN", len(at))
+    rows.append(block("device.status", PHONE, life, at, offset, _status("PHONE", unknown, charge, PHONE_COVERS)))
     return rows
 
 
-def _status(
-    source: str,
-    device: str,
-    life: Life,
-    at: Ints,
-    offset: int,
-    worn: npt.NDArray[np.str_],
-    charge: npt.NDArray[np.float64],
-    covers: list[str],
-) -> Block:
-    n = len(at)
-    value = {
-        "device": [device] * n,
+def _status(device: str, worn: Codes, charge: npt.NDArray[np.float64], covers: list[str]) -> dict[str, Column]:
+    n = len(charge)
+    return {
+        "device": Codes.same(device, n),
         "worn": worn,
-        "connected": [True] * n,
+        "connected": np.ones(n, bool),
         "battery_pct": charge,
-        "permissions": [covers] * n,
-        "covers": [covers] * n,
+        "permissions": Codes.same(covers, n),
+        "covers": Codes.same(covers, n),
         "backlog": np.zeros(n, np.int64),
     }
-    return block("device.status", source, life, at, offset, at, value)
 
 
-def app_rows(life: Life, rngs: list[np.random.Generator], offset: int) -> Block:
-    """raw.app_usage: sessions of a few apps between 07:30 and 22:45; each UNLOCK, FOREGROUND, BACKGROUND."""
-    times: list[int] = []
-    rows: list[tuple[str, str | None, str, float | None]] = []
+def app_rows(
+    life: Life, start: npt.NDArray[np.float64], length: npt.NDArray[np.float64], app: Ints, offset: Offset
+) -> Block:
+    """raw.app_usage of sessions: each UNLOCK, FOREGROUND three seconds later, BACKGROUND at its end.
+
+    Sessions that begin while the phone is off, or that touch minutes kept quiet, are left out.
+
+    Parameters
+    ----------
+    start, length, app
+        Minute of the life, minutes, and number of the app in APPS of each session.
+    """
+    first = start.astype(np.int64)
+    ends = np.minimum(np.ceil(start + length).astype(np.int64) + 1, life.minutes)
+    loud = np.concatenate(([0], np.cumsum(life.quiet)))
+    keep = life.phone[first] & (loud[ends] == loud[first])
+    start, length, app = start[keep], length[keep], app[keep]
+    begin = np.round(start * MINUTE).astype(np.int64)
+    lasting = np.round(length * MINUTE).astype(np.int64)
+    local = np.concatenate([begin, begin + 3_000, begin + 3_000 + lasting])
+    n = len(begin)
+    seconds = np.concatenate([np.full(2 * n, np.nan), lasting / 1_000])
+    event = np.repeat(np.arange(3), n)
+    order = np.argsort(local, kind="stable")
+    packages = np.where(event == 0, len(APPS), np.tile(app, 3))[order]
+    categories = np.where(event == 0, -1, np.tile(app, 3))[order]
+    local = local[order]
+    inside = np.minimum(local // MINUTE, life.minutes - 1)
+    rows = block(
+        "raw.app_usage",
+        PHONE,
+        life,
+        inside,
+        offset,
+        {
+            "package": Codes([*(a[0] for a in APPS), ""], packages),
+            "category": Codes([a[1] for a in APPS], categories),
+            "event": Codes(APP_EVENTS, event[order]),
+            "duration_s": seconds[order],
+        },
+    )
+    times = rows.event_time + local - inside * MINUTE
+    return replace(rows, event_time=times, ingest_time=times + SYNC_MS, seq=np.arange(len(times)))
+
+
+def usual_sessions(rngs: list[np.random.Generator], games: npt.NDArray[np.float64]) -> tuple[Any, Any, Any]:
+    """(start, length, app) of the phone sessions of ordinary days between 07:30 and 21:30.
+
+    Parameters
+    ----------
+    rngs, games
+        A generator and a factor on gaming per day; the draws of a day do not depend on the factor.
+    """
+    apps = np.repeat(np.arange(len(APPS)), [a[2] for a in APPS])
+    means = np.array([a[3] for a in APPS])[apps]
+    starts, lengths = [], []
     for day, rng in enumerate(rngs):
-        for start, length, package, category in _sessions(rng, float(life.games[day])):
-            minute = day * DAY_MIN + start
-            end = minute + int(np.ceil(length))
-            if not life.phone[minute] or life.quiet[minute : end + 1].any():
-                continue
-            begin = minute * MINUTE
-            times += [begin, begin + 3_000, begin + 3_000 + round(length * MINUTE)]
-            rows.append(("", None, "UNLOCK", None))
-            rows.append((package, category, "FOREGROUND", None))
-            rows.append((package, category, "BACKGROUND", round(length * 60.0, 3)))
-    order = np.argsort(np.array(times, np.int64), kind="stable")
-    event = life.first + np.array(times, np.int64)[order] - offset * MINUTE
-    rows = [rows[i] for i in order.tolist()]
-    value: dict[str, Any] = {
-        "package": [r[0] for r in rows],
-        "category": [r[1] for r in rows],
-        "event": [r[2] for r in rows],
-        "duration_s": [r[3] for r in rows],
-    }
-    tz = np.full(len(rows), offset, np.int32)
-    return Block("raw.app_usage", PHONE, event, event + SYNC_MS, tz, np.arange(len(rows)), value)
-
-
-def _sessions(rng: np.random.Generator, game_factor: float) -> list[tuple[int, float, str, str]]:
-    """(start minute, minutes, package, category) of a day; the draws of a day do not depend on the game factor."""
-    out = []
-    for package, category, count, mean in (*APPS, GAME):
-        starts = rng.integers(450, 1290, count).tolist()
-        lengths = (mean * rng.uniform(0.8, 1.2, count)).tolist()
-        factor = game_factor if package == GAME[0] else 1.0
-        out += [(s, length * factor, package, category) for s, length in zip(starts, lengths, strict=True)]
-    return sorted(out)
+        starts.append(day * DAY_MIN + rng.integers(450, 1290, len(apps)).astype(float))
+        lengths.append(means * rng.uniform(0.8, 1.2, len(apps)) * np.where(apps == GAME, games[day], 1.0))
+    return np.concatenate(starts), np.concatenate(lengths), np.tile(apps, len(rngs))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from simulator import devices
 from simulator.life import DAY, DAY_MIN, MINUTE
 from simulator.rows import SYNC_MS, Block, Log, Record, dicts, event_ids, in_arrival_order
 from simulator.scenarios import control
-from simulator.scenarios.play import APPS, FIXES, Played, play, stream
+from simulator.scenarios.play import APPS, FIXES, Played, play_story, stream
 from simulator.scenarios.story import (
     Event,
     ScenarioError,
@@ -99,7 +98,7 @@ def build(
     long = any("days" in event for event in story.events)
     last = instant(last_day or (LAST_DAY_LONG if long else LAST_DAY_ACUTE))
     days = (last - first) // DAY + 1
-    played = play(story, base["history"], first, days, seed)
+    played = play_story(story, base["history"], first, days, seed)
     who = user or name
     log: Log = defaultdict(list)
     for block in _device_blocks(played, base["person"], seed, tz_offset_min):
@@ -116,27 +115,16 @@ def _device_blocks(played: Played, person: dict[str, Any], seed: int, offset: in
     life = played.life
     places = np.array([[person[p]["latitude"], person[p]["longitude"]] for p in ("home", "other")])
     days = range(life.first, life.first + life.days * DAY, DAY)
+    sessions = devices.usual_sessions([stream(seed, d, APPS) for d in days], life.games)
     blocks = [
         devices.heart_rows(life, played.noise, offset),
         devices.activity_rows(life, offset),
         *devices.status_rows(life, played.says_worn, offset),
         devices.fixes(life, places, [stream(seed, d, FIXES) for d in days], offset),
-        devices.app_rows(life, [stream(seed, d, APPS) for d in days], offset),
+        devices.app_rows(life, *sessions, offset),
     ]
-    return [_without(b, played.silent[b.topic]) if b.topic in played.silent else b for b in blocks]
-
-
-def _without(block: Block, gone: np.ndarray[Any, np.dtype[np.bool_]]) -> Block:
-    """The block without the rows of minutes that are gone; counters keep their gaps, as a device's would."""
-    keep = np.flatnonzero(~gone[block.seq])  # the counter of minute streams is the minute
-    return replace(
-        block,
-        event_time=block.event_time[keep],
-        ingest_time=block.ingest_time[keep],
-        tz=block.tz[keep],
-        seq=block.seq[keep],
-        value={k: np.asarray(v)[keep] for k, v in block.value.items()},
-    )
+    # the counter of the minute streams is the minute
+    return [b.take(~played.silent[b.topic][b.seq]) if b.topic in played.silent else b for b in blocks]
 
 
 def _single_records(log: Log, story: Story, user: str, offset: int) -> None:

@@ -39,7 +39,7 @@ def stream(seed: int, day_ms: int, kind: int) -> np.random.Generator:
     return np.random.default_rng([seed, day_ms // DAY, kind])
 
 
-def play(story: Story, history: dict[str, Any], first: int, days: int, seed: int) -> Played:
+def play_story(story: Story, history: dict[str, Any], first: int, days: int, seed: int) -> Played:
     """Minutes of the whole time of a story; `history` as in base.yaml, `first` a local midnight (ms)."""
     life = lives.blank(first, days)
     worn = tuple(_clock(part) for part in history["worn"].split("-"))
