@@ -1,0 +1,4 @@
+"""Signed content: messages, explanation templates, crisis lines, lexicons. Samples for clinicians to replace.
+
+Research software. Not a medical device.
+"""
