@@ -1,0 +1,1 @@
+"""The `kairos` command. Research software. Not a medical device."""
