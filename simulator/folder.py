@@ -17,7 +17,7 @@ FORMATS = ("jsonl", "parquet")
 GROUP_ROWS = 65_536
 
 
-class CannotWrite(ValueError):
+class CannotWrite(ValueError):  # noqa: N818 - reads as the sentence it carries
     """The log cannot be written; one sentence says why."""
 
 

@@ -1,6 +1,7 @@
-"""Whole populations of made-up people as a log folder, with the truth beside it. Research software. Not a medical device.
+"""Whole populations of made-up people as a log folder, with the truth beside it.
 
 Sites use it to see latency and alert load before any patient is enrolled; `truth.json` says what really happened.
+Research software. Not a medical device.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from simulator.persona import APPS, FIXES, TRANSPORT, Person, meet, rng_of
 from simulator.registry import control_records
 from simulator.reports import reports
 from simulator.rows import Block, Column, Log
-from simulator.scenarios import build, control, raw
+from simulator.scenarios import build, control, raw, resolve
 
 FIRST_DAY = dt.date(2026, 3, 2)
 LABEL = "Made-up people. Research software. Not a medical device."
@@ -99,7 +100,8 @@ def simulate(
             for topic, records in log.items():
                 if topic != "content.pack":
                     writer.records(topic, records)
-            told = {"user": name, "scenario": name} | {k: raw(name).get(k, []) for k in ("expect", "never")}
+            story = resolve(name)
+            told = {"user": name, "scenario": name, "expect": story.expect, "never": story.never}
             _tell(truth, told, done)
             _report(progress, done + 1, total)
         for index in range(people):

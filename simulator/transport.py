@@ -21,9 +21,11 @@ def unlock(block: Block, share: float, rng: np.random.Generator) -> Block:
     """device.heart_rate in which the sensor loses the skin now and then: quality NO_LOCK, bpm anything."""
     lost = rng.random(len(block)) < share
     guess = np.round(rng.uniform(40, 180, len(block)), 1)
+    bpm = block.value["bpm"]
+    assert isinstance(bpm, np.ndarray)
     value: dict[str, Column] = {
         **block.value,
-        "bpm": np.where(lost, guess, block.value["bpm"]),
+        "bpm": np.where(lost, guess, bpm),
         "quality": Codes(["LOCKED", "NO_LOCK"], lost.astype(np.int8)),
     }
     return replace(block, value=value)

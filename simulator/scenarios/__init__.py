@@ -28,9 +28,10 @@ from simulator.scenarios.story import (
     needs,
     raw,
     resolve,
+    split,
 )
 
-__all__ = ["ScenarioError", "Story", "build", "instant", "names", "needs", "raw", "resolve"]
+__all__ = ["ScenarioError", "Story", "build", "instant", "names", "needs", "raw", "resolve", "split"]
 
 FIRST_DAY = "04-13"
 LAST_DAY_ACUTE = "05-23"
@@ -57,7 +58,7 @@ def build(
     Parameters
     ----------
     name
-        `g1` … `g17`, a variant (`g1_no_consent`), or `base` (nothing happens).
+        `g1` … `g17`, a variant (`g1_no_consent`), a contrast (`g7_without_profile_add`), or `base` (nothing happens).
     user
         Person; default: the scenario's name.
     seed

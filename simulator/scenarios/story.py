@@ -96,14 +96,26 @@ def raw(name: str) -> dict[str, Any]:
     return found
 
 
+def split(name: str) -> tuple[str, str | None]:
+    """(scenario, contrast): `g7_without_profile_add` is scenario g7 in its contrast `without_profile_add`."""
+    data = _read()
+    number, _, contrast = name.partition("_")
+    if name not in data and contrast in data.get(number, {}).get("contrast", {}):
+        return number, contrast
+    return name, None
+
+
 def names() -> list[str]:
-    """Names of all scenarios in the order of their numbers, variants after their original; without `base`."""
-    return sorted((n for n in _read() if n != "base"), key=lambda n: (int(n[1:].split("_")[0]), n))
+    """Names of all scenarios in the order of their numbers, variants and contrasts after their original, no `base`."""
+    data = _read()
+    plain = [n for n in data if n != "base"]
+    contrasts = [f"{n}_{c}" for n in plain for c in data[n].get("contrast", {})]
+    return sorted(plain + contrasts, key=lambda n: (int(n[1:].split("_")[0]), n))
 
 
 def needs(name: str) -> str | None:
     """What is missing to generate a scenario: None, or e.g. 'programs/conversation'."""
-    return "programs/conversation" if PROGRAM_KEYS & set(raw(name)) else None
+    return "programs/conversation" if PROGRAM_KEYS & set(raw(split(name)[0])) else None
 
 
 def resolve(name: str, contrast: str | None = None) -> Story:
@@ -114,6 +126,8 @@ def resolve(name: str, contrast: str | None = None) -> Story:
     ScenarioError
         Unknown name, contrast or verb; a scenario that needs a therapy program.
     """
+    if contrast is None:
+        name, contrast = split(name)
     if name == "base":
         data: dict[str, Any] = {}
     else:
@@ -130,6 +144,8 @@ def resolve(name: str, contrast: str | None = None) -> Story:
         story = Story(name, [], base["consents"], base["profile"])
     story.events += data.get("events", []) + data.get("events_add", [])
     story.expect, story.never = data.get("expect", []), data.get("never", [])
+    if contrast is not None:  # what the scenario promises is not what its contrast shows
+        story.expect, story.never = [], []
     story.contrast = data.get("contrast", {})
     for consent_id in data.get("without", []):
         del story.consents[consent_id]
