@@ -60,8 +60,11 @@ def sentence(conditions: Sequence[Condition], missing: Sequence[str], locale: st
     "A search was flagged 'suicide'. Not a diagnosis."
     >>> hr = {"name": "HR_EPISODE", "met": True, "amount": 24.2, "start_time": 0, "end_time": 720_000}
     >>> search = {"name": "SEARCH_SEVERITY_2", "met": True, "unit": "SUICIDE", "start_time": 10_800_000}
-    >>> print(sentence([hr, {"name": "AWAY_FROM_HOME", "met": True}, search], [], "en-GB"))
-    Pulse 24 bpm above what is expected for you at rest for 12 min, away from home, 3 h before a search flagged 'suicide'. Not a diagnosis.
+    >>> told = sentence([hr, {"name": "AWAY_FROM_HOME", "met": True}, search], [], "en-GB").split(", ")
+    >>> told[0]
+    'Pulse 24 bpm above what is expected for you at rest for 12 min'
+    >>> told[1:]
+    ['away from home', "3 h before a search flagged 'suicide'. Not a diagnosis."]
     """
     words = templates(locale)
     met = [c for c in conditions if c["met"]]

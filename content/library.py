@@ -49,7 +49,8 @@ class Library:
             A locale has no crisis line, no pack or, after checking signatures, no crisis card.
         """
         lines = {locale: crisis.line_for(locale, folder) for locale in locales}
-        found = [i for p in pack_files(folder) if locale_of(p) in lines for i in read_pack(p) if _signed(i, trusted_keys)]
+        files = [p for p in pack_files(folder) if locale_of(p) in lines]
+        found = [i for p in files for i in read_pack(p) if _signed(i, trusted_keys)]
         for locale in locales:
             cards = [i for i in found if i.locale == locale and i.kind == "CRISIS_CARD"]
             if not cards:

@@ -1,7 +1,7 @@
 """The command: `kairos replay`, `kairos simulate`, `kairos schemas check` (contracts.md 3).
 
-Heavy parts are imported inside the commands, so that `--help` is quick. What a person can do about an error is one line on
-stderr; an error of ours is one line too, and never shows what was in the log.
+Heavy parts are imported inside the commands, so that `--help` is quick. What a person can do about an error is one
+line on stderr; an error of ours is one line too, and never shows what was in the log.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
 
 OPERATOR_ERRORS = frozenset(
-    {"NotALog", "SettingsError", "StateError", "ContentError", "CannotWrite", "ScenarioError", "OutputError", "UsageProblem"}
+    {
+        "NotALog",
+        "SettingsError",
+        "StateError",
+        "ContentError",
+        "CannotWrite",
+        "ScenarioError",
+        "OutputError",
+        "ArgumentError",
+    }
 )
 INTERNAL, INTERRUPTED, USAGE = 70, 130, 2  # as in sysexits.h and the shell
 
@@ -41,39 +50,45 @@ schemas_app = typer.Typer(no_args_is_help=True, help="Topics and their schemas."
 app.add_typer(schemas_app, name="schemas")
 
 
-class UsageProblem(Exception):
+class ArgumentError(Exception):
     """An argument cannot be used; the message is one line."""
 
 
 @app.command()
 def replay(
-    log: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Log folders: LOG/<topic>/*.jsonl[.gz] or *.parquet.")],
+    log: Annotated[
+        list[Path], typer.Argument(metavar="LOG...", help="Log folders: LOG/<topic>/*.jsonl[.gz] or *.parquet.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="New folder for the output records and report.json.")],
-    from_: Annotated[str | None, typer.Option("--from", metavar="T", help="Only records that arrived from T on.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="T", help="Only records that arrived from T on.")
+    ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="T", help="Only records that arrived up to T.")] = None,
     fmt: Annotated[str, typer.Option("--format", metavar="jsonl|parquet", help="Form of the output.")] = "jsonl",
     state: Annotated[
         Path | None,
         typer.Option("--state", metavar="DIR", help="Keep the people's state there; a later replay continues from it."),
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", metavar="kairos.toml", help="Settings; all have defaults.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="kairos.toml", help="Settings; all have defaults.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json instead of the summary.")] = False,
 ) -> None:
     """Run recorded events through the whole graph, in process, and say who was told what, when and why.
 
-    T is ISO 8601 (2026-05-20T14:00+02:00; without an offset UTC) or ms since 1970. The same inputs and settings give the
-    same bytes. Nothing is sent to anybody: notifications are records in the output folder.
+    T is ISO 8601 (2026-05-20T14:00+02:00; without an offset UTC) or ms since 1970. The same inputs and settings give
+    the same bytes. Nothing is sent to anybody: notifications are records in the output folder.
 
     Example: kairos replay examples/log --out out/run
     """
     start, end = _instant("--from", from_), _instant("--to", to)
     if start is not None and end is not None and start > end:
-        raise UsageProblem("--from is later than --to")
+        raise ArgumentError("--from is later than --to")
     if fmt not in ("jsonl", "parquet"):
-        raise UsageProblem(f"--format is jsonl or parquet, not {fmt!r}")
+        raise ArgumentError(f"--format is jsonl or parquet, not {fmt!r}")
     for folder in log:
         if not folder.is_dir():
-            raise UsageProblem(f"{folder}: no such log folder")
+            raise ArgumentError(f"{folder}: no such log folder")
     if state is None:
         _must_be_free(out)
 
@@ -98,18 +113,23 @@ def replay(
 
 @app.command()
 def simulate(
-    out: Annotated[Path, typer.Option("--out", help="New log folder; <out>.truth.json beside it says what really happened.")],
-    people: Annotated[int | None, typer.Option("--people", metavar="N", help="Made-up people (default 10, with --scenario 0).")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="New log folder; <out>.truth.json beside it says what really happened.")
+    ],
+    people: Annotated[
+        int | None, typer.Option("--people", metavar="N", help="Made-up people (default 10, with --scenario 0).")
+    ] = None,
     days: Annotated[int, typer.Option("--days", metavar="D", help="Days of each.")] = 30,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="Another seed, other people.")] = 1,
     start: Annotated[str, typer.Option("--start", metavar="DATE", help="First local day.")] = "2026-03-02",
     scenario: Annotated[
-        list[str] | None, typer.Option("--scenario", metavar="NAME", help="Golden scenario (g1, g2, …) or all; may be repeated.")
+        list[str] | None,
+        typer.Option("--scenario", metavar="NAME", help="Golden scenario (g1, g2, …) or all; may be repeated."),
     ] = None,
     fmt: Annotated[str, typer.Option("--format", metavar="jsonl|parquet", help="Form of the log.")] = "jsonl",
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Make up people: routines, sleep, watches that come off, late syncs, wrong clocks, panic, illness, withdrawal, searches.
+    """Make up people: routines, watches that come off, late syncs, wrong clocks, panic, illness, withdrawal, searches.
 
     Use it to see latency and alert load before any patient is enrolled. The same seed gives the same bytes.
 
@@ -124,7 +144,7 @@ def simulate(
     try:
         first = dt.date.fromisoformat(start)
     except ValueError:
-        raise UsageProblem(f"--start {start!r} is no date: give 2026-03-02") from None
+        raise ArgumentError(f"--start {start!r} is no date: give 2026-03-02") from None
     _must_be_free(out)
     wanted = scenario or []
     if "all" in wanted:
@@ -136,7 +156,9 @@ def simulate(
         rows = dict(sorted(made.rows.items()))
         print(json.dumps({"people": made.people, "records": rows, "truth": str(made.truth)}))
         return
-    print(f"{made.people} made-up people, {sum(made.rows.values()):,} records in {out}; what really happened: {made.truth}")
+    print(
+    print(f"{made.people} made-up people, {sum(made.rows.values()):,} records in {out}; the truth about them: {made.truth}")
+    )
     print(f"Next: kairos replay {out} --out {out.with_name(out.name + '-out')}")
     print("Made-up people. Research software. Not a medical device.")
 
@@ -151,7 +173,7 @@ def schemas_check() -> None:
     for problem in problems:
         print(problem)
     if problems:
-        raise UsageProblem(f"{len(problems)} of the schemas broke a promise to earlier records")
+        raise ArgumentError(f"{len(problems)} of the schemas broke a promise to earlier records")
     print(f"{len(schemas.TOPICS)} topics, every schema compatible with its earlier versions")
 
 
@@ -159,14 +181,14 @@ def _instant(option: str, text: str | None) -> int | None:
     try:
         return None if text is None else times.parse(text)
     except ValueError as error:
-        raise UsageProblem(f"{option}: {error}") from None
+        raise ArgumentError(f"{option}: {error}") from None
 
 
 def _must_be_free(out: Path) -> None:
     if out.exists() and not out.is_dir():
-        raise UsageProblem(f"{out} is a file: --out needs a new folder")
+        raise ArgumentError(f"{out} is a file: --out needs a new folder")
     if out.is_dir() and any(out.iterdir()):
-        raise UsageProblem(f"{out} is not empty: --out needs a new folder, nothing is overwritten")
+        raise ArgumentError(f"{out} is not empty: --out needs a new folder, nothing is overwritten")
 
 
 def _say_demo(settings: Settings) -> None:

@@ -69,7 +69,9 @@ def show(report: Mapping[str, Any], folder: Path, file: IO[str] | None = None) -
     _table(console, told)
     _refused(console, told)
     _bad_input(console, report)
-    console.print(f"Everything is in {folder}: notifications, case.file, audit, risk.signal, report.json …", markup=False)
+    console.print(
+        f"Everything is in {folder}: notifications, case.file, audit, risk.signal, report.json …", markup=False
+    )
     console.print(Text(LABEL, style="bold"))
 
 
@@ -103,7 +105,9 @@ def _table(console: Console, told: Told) -> None:
     console.print(table)
     if total > len(told.rows):
         console.print(f"… and {total - len(told.rows):,} earlier ones")
-    counted = ", ".join(f"{tier} to {'person' if a == 'USER' else 'therapist'} {n}" for (tier, a), n in sorted(told.tiers.items()))
+    counted = ", ".join(
+        f"{tier} to {'person' if a == 'USER' else 'therapist'} {n}" for (tier, a), n in sorted(told.tiers.items())
+    )
     console.print(f"Said: {counted}", markup=False)
 
 
