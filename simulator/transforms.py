@@ -6,6 +6,7 @@ The same seed gives the same result, whatever the order of the records.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -16,7 +17,7 @@ from simulator.rows import CONTROL, Log, Record, in_arrival_order
 
 HOUR = 60 * MINUTE
 SENSORS = ("device.activity", "device.heart_rate", "device.status", "raw.app_usage", "raw.location")
-INSTANTS = ("valid_from", "valid_to", "effective_from")
+INSTANTS = ("valid_from", "valid_to", "effective_from")  # in control records
 STREAMS = {"shuffle": 1, "duplicate": 2, "drop": 3}
 
 
@@ -101,6 +102,23 @@ def summer_time(log: Log, date_ms: int, before_min: int = 60, after_min: int = 1
             moved.append(_shifted(record, before_min if local < change else after_min, topic in CONTROL))
         out[topic] = moved
     return in_arrival_order(out)
+
+
+def to_first_day(log: Log, first_day: str, from_day: str = "2026-04-13") -> Log:
+    """The whole story moved in the calendar, by the days from `from_day` to `first_day` (ISO dates).
+
+    Whole weeks keep the weekdays. Instants inside control records move with it; so does the validity of the
+    content.
+    """
+    by = (dt.date.fromisoformat(first_day) - dt.date.fromisoformat(from_day)).days * DAY
+
+    def move(topic: str, record: Record) -> Record:
+        moved = {**record, "event_time": record["event_time"] + by, "ingest_time": record["ingest_time"] + by}
+        if topic in CONTROL:
+            moved["value"] = _moved_instants(record["value"], by)
+        return moved
+
+    return _map(log, move)
 
 
 def drop(

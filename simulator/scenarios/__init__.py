@@ -51,6 +51,7 @@ def build(
     profile: bool = True,
     profile_add: Mapping[str, Any] | None = None,
     events: Sequence[Event] = (),
+    first_day: str = FIRST_DAY,
     last_day: str | None = None,
 ) -> Log:
     """The log of a golden scenario: 37 ordinary days from 2026-04-13 on, then what is told, then ordinary days again.
@@ -74,8 +75,9 @@ def build(
     events
         Further events in the verbs of the scenarios, e.g. `{"at": "05-21 10:00", "search": "zz-method"}`; also
         `record: {topic, value}` for a ready-made record, and `arrives: "05-21 12:00"` on any single record.
-    last_day
-        Last simulated day; default 05-23, for stories over days 05-31.
+    first_day, last_day
+        First simulated day, not before 04-13 (a day is the same whenever the log begins); last simulated day;
+        default 05-23, for stories over days 05-31.
 
     Returns
     -------
@@ -95,11 +97,15 @@ def build(
     story.events = story.events + [dict(e) for e in events]
     check_events(name, story.events)
     base = raw("base")
-    first = instant(FIRST_DAY)
+    first = instant(first_day)
     long = any("days" in event for event in story.events)
     last = instant(last_day or (LAST_DAY_LONG if long else LAST_DAY_ACUTE))
     days = (last - first) // DAY + 1
-    played = play_story(story, base["history"], first, days, seed)
+    history = base["history"]
+    week = history["outings_day"]
+    begin = (first - instant(FIRST_DAY)) // DAY % len(week)
+    history["outings_day"] = week[begin:] + week[:begin]
+    played = play_story(story, history, first, days, seed)
     who = user or name
     log: Log = defaultdict(list)
     for block in _device_blocks(played, base["person"], seed, tz_offset_min):

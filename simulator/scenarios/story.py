@@ -156,7 +156,7 @@ def resolve(name: str, contrast: str | None = None) -> Story:
     if contrast is not None:
         if contrast not in story.contrast:
             raise ScenarioError(f"scenario {name} has no contrast {contrast!r}; it has {sorted(story.contrast)}")
-        _contrast(story, contrast, base)
+        _contrast(story, contrast)
     check_events(name, story.events)
     return story
 
@@ -221,9 +221,9 @@ def _replace_from(story: Story, change: dict[str, Any]) -> None:
     story.events = sorted(kept + new, key=lambda e: instant(e["at"]))
 
 
-def _contrast(story: Story, contrast: str, base: dict[str, Any]) -> None:
+def _contrast(story: Story, contrast: str) -> None:
     if contrast == "without_profile_add":
-        story.profile = base["profile"]
+        story.profile = raw("base")["profile"]
     elif contrast == "direction_NEUTRAL":
         assert story.profile is not None
         for rule in story.profile["behaviour"]:
