@@ -1,0 +1,84 @@
+"""Derived ids: UUIDv5 of what a record is about, never random, never a clock (topics.md 1)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
+_VARIANT = {c: "89ab"[int(c, 16) & 3] for c in "0123456789abcdef"}
+_BASE = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
+
+
+def compact(value: Any) -> str:
+    """Compact JSON: no spaces, keys sorted, text as it is."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
+def derive(*parts: Any) -> str:
+    """UUIDv5 of the compact JSON array of `parts`.
+
+    >>> derive("notifications", "p01", "L2|x|SELF|1") == str(uuid.uuid5(NAMESPACE, '["notifications","p01","L2|x|SELF|1"]'))
+    True
+    """
+    return _format(_hash(compact(list(parts))))
+
+
+def _hash(name: str) -> str:
+    h = _BASE.copy()
+    h.update(name.encode())
+    return h.hexdigest()
+
+
+def _format(hx: str) -> str:
+    return f"{hx[:8]}-{hx[8:12]}-5{hx[13:16]}-{_VARIANT[hx[16]]}{hx[17:20]}-{hx[20:32]}"
+
+
+def output_id(topic: str, user: str, *parts: Any) -> str:
+    """Id of an output record: topic, user and the parts of column "id parts"."""
+    return derive(topic, user, *parts)
+
+
+def output_ids(topic: str, user: str, *columns: Any) -> pa.Array:
+    """`output_id` of many records.
+
+    Parameters
+    ----------
+    columns
+        Sequences of equal length (numpy integers, lists of str), one a part.
+    """
+    head = compact([topic, user])[:-1]
+    texts = [_texts(c) for c in columns]
+    base = _BASE.copy()
+    base.update(head.encode())
+    variant = _VARIANT
+    out = []
+    for parts in zip(*texts, strict=True):
+        h = base.copy()
+        h.update(f",{','.join(parts)}]".encode())
+        hx = h.hexdigest()
+        out.append(f"{hx[:8]}-{hx[8:12]}-5{hx[13:16]}-{variant[hx[16]]}{hx[17:20]}-{hx[20:32]}")
+    return pa.array(out, pa.string())
+
+
+def _texts(column: Any) -> Sequence[str]:
+    if isinstance(column, np.ndarray) and column.dtype.kind in "iu":
+        return [str(v) for v in column.tolist()]
+    values = column.to_pylist() if isinstance(column, pa.Array | pa.ChunkedArray) else list(column)
+    return [compact(v) for v in values]
+
+
+def input_id(topic: str, user: str, source_id: str | None, seq: int) -> str:
+    """Id of an input record that carries a counter (contracts.md 1)."""
+    return derive(topic, user, source_id, seq)
+
+
+def content_id(topic: str, record: Mapping[str, Any], occurrence: int) -> str:
+    """Id of an input record without counter: the whole record and its number among equal ones of its file."""
+    return derive(topic, dict(record), occurrence)
