@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.topics import ENVELOPE, Field, Topic, topic
+from schemas.topics import ENVELOPE, YEAR_2100, Field, Topic, topic
 
 SCHEMA, OUT_OF_RANGE, UNKNOWN = "SCHEMA", "OUT_OF_RANGE", "(unknown)"
 LIMITS = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
@@ -81,10 +81,10 @@ def _fast(t: Topic, records: Sequence[Any]) -> pa.Table | None:
     if not _types_fit(t, records, values):
         return None
     try:
-        table = _table(t, records)
+        table = _raw_table(t, records)
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
         return None
-    return None if any(mask.any() for mask, _, _ in _faults(t, table)) else table
+    return None if any(mask.any() for mask, _, _ in _faults(t, table)) else complete(table)
 
 
 def _types_fit(t: Topic, records: Sequence[Any], values: Sequence[Any]) -> bool:
@@ -100,10 +100,14 @@ def _types_fit(t: Topic, records: Sequence[Any], values: Sequence[Any]) -> bool:
 
 
 def _table(t: Topic, records: Sequence[Any]) -> pa.Table:
+    return complete(_raw_table(t, records))
+
+
+def _raw_table(t: Topic, records: Sequence[Any]) -> pa.Table:
     whole = pa.array(records, pa.struct(list(t.table_schema)))
     if isinstance(whole, pa.ChunkedArray):
         whole = whole.combine_chunks()
-    return complete(pa.Table.from_arrays(whole.flatten(), schema=t.table_schema))
+    return pa.Table.from_arrays(whole.flatten(), schema=t.table_schema)
 
 
 def complete(table: pa.Table) -> pa.Table:
@@ -133,6 +137,8 @@ def check(t: Topic, record: Any) -> tuple[str, str] | None:
             return problem
     if not _person(t.name, record["user"]):
         return SCHEMA, "user"
+    if record.get("ingest_time") is None and not 0 <= record["event_time"] <= YEAR_2100:
+        return OUT_OF_RANGE, "event_time"
     value = record.get("value")
     if not isinstance(value, dict):
         return SCHEMA, "value"
@@ -227,6 +233,9 @@ def _faults(t: Topic, table: pa.Table) -> Iterable[Fault]:
     users = table["user"].combine_chunks().dictionary_encode()
     wrong = np.array([not _person(t.name, u) for u in users.dictionary.to_pylist()] + [True])
     yield wrong[users.indices.fill_null(-1).to_numpy(zero_copy_only=False)], SCHEMA, "user"
+    if table["ingest_time"].null_count:
+        placed = pc.and_(pc.greater_equal(table["event_time"], 0), pc.less_equal(table["event_time"], YEAR_2100))
+        yield _mask(pc.fill_null(pc.and_(table["ingest_time"].is_null(), pc.invert(placed)), False)), OUT_OF_RANGE, "event_time"
     value = table["value"].combine_chunks()
     if value.null_count:
         yield value.is_null().to_numpy(zero_copy_only=False), SCHEMA, "value"

@@ -126,10 +126,11 @@ class Topic:
         return {"type": "record", "name": stem, "namespace": NAMESPACE, "doc": self.doc, "kairos": f"{self.name}:{self.version}", "fields": fields}
 
 
+YEAR_2100 = 4_102_444_800_000  # a clock beyond it is none: it would run the timers of decades
 ENVELOPE = (
     Field("user", "string", True, "person; Kafka key everywhere; a pseudonym after ingest"),
     Field("event_time", "long", True, "when it happened by the device, ms since 1970 UTC"),
-    Field("ingest_time", "long", False, "when it arrived, ms since 1970 UTC: the log's clock; absent in a log = event_time"),
+    Field("ingest_time", "long", False, "when it arrived, ms since 1970 UTC: the log's clock; absent in a log = event_time", 0, YEAR_2100),
     Field("tz_offset_min", "int", False, "minutes east of UTC; absent = 0", -1080, 1080),
     Field("source_id", "string", False, "device stream"),
     Field("seq", "long", False, "counter of the device stream"),

@@ -110,11 +110,11 @@ class Acute:
 
     def heart_rate_away(self, search: int, desk: Desk, minutes: Minutes) -> tuple[Signal, int] | None:
         """The L1 condition whose time covers a search: HR episode, confirmed OTHER, then the search within 12 h."""
-        for signal in reversed(minutes.hr_episodes()):
+        for signal in reversed(minutes.hr_episodes(desk.now)):
             end = signal.end if signal.end is not None else desk.now
             if not signal.start <= search <= end + HR_VALID_MS:
                 continue
-            fix = minutes.track.confirmed_other(signal.start - AWAY_BEFORE_MS, end)
+            fix = away_fix(signal, desk.now, minutes)
             if fix is not None:
                 return signal, fix
         return None
@@ -237,7 +237,7 @@ class Acute:
             refs = {r for t in case.triggers for r in t.refs}
             ids = {c.case_id for c in found}
             old = [f for cid, f in self.files.items() if f["kind"] == "ACUTE" and cid not in ids and refs & set(f["refs"])]
-            file = _new_file(case.case_id, "ACUTE", case.triggers[0].start)
+            file = new_file(case.case_id, "ACUTE", case.triggers[0].start)
             for f in old:
                 file["supersedes"] = sorted({*file["supersedes"], f["case_id"], *f["supersedes"]})
                 file["state"] = f["state"]
@@ -346,13 +346,20 @@ class Acute:
         return self
 
 
+def away_fix(signal: Signal, now: int, minutes: Minutes) -> int | None:
+    """Last confirmed OTHER fix in [start - 60 min, end] of an episode, as known at `now`."""
+    end = signal.end if signal.end is not None else now
+    return minutes.track.confirmed_other(signal.start - AWAY_BEFORE_MS, min(end, minutes.horizon(now) - 1))
+
+
 def reaches_therapist(tier: str, profile: Profile | None) -> bool:
     """Lowest tier that reaches the therapist is the profile's; never creates consent (support.md 6)."""
     lowest = profile.tier_to_therapist if profile is not None else "L3"
     return RANK.get(tier, 0) >= RANK[lowest] or tier == "CASE_NOTE"
 
 
-def _new_file(case_id: str, kind: str, opened: int) -> dict[str, Any]:
+def new_file(case_id: str, kind: str, opened: int) -> dict[str, Any]:
+    """A case file of which nothing has been written yet."""
     return {
         "case_id": case_id, "kind": kind, "state": "OPEN", "tier": "NONE", "tier_said": "NONE", "opened_time": opened,
         "last_evidence_time": opened, "final": False, "triggers": [], "conditions": [], "therapist_due": False,

@@ -253,6 +253,18 @@ class Desk:
     def in_hours(self, profile: Profile) -> bool:
         return in_contact_hours(profile, self.now, self.tz())
 
+    def notification_id(self, m: Message) -> str:
+        """Id that a message to the person has, sent or suppressed."""
+        return output_id("notifications", self.user, f"{m.tier}|{m.about}|SELF|{m.trigger_start}")
+
+    def day_start(self) -> int:
+        """Start (ms) of the local day under way."""
+        return self.days.today().start_time if self.days is not None else self.now - DAY_MS
+
+    def local_minute(self) -> int:
+        """Minutes after local midnight, now."""
+        return (self.now // MINUTE_MS + self.tz()) % 1440
+
     def quiet(self) -> bool:
         return in_quiet_hours(self.profiles.effective(self.now) or Profile.default(), self.now, self.tz())
 

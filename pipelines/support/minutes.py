@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pipelines.learning.expected_heart_rate import DayBehind, activity_features
 from pipelines.support import places
 from pipelines.support.episode import END_RUN, REST, Scan, scan
-from pipelines.support.evidence import CAPACITY, LEAD, MICRO, MINUTE_MS, MinuteGrid
+from pipelines.support.evidence import CAPACITY, LEAD, MICRO, MINUTE_MS, MinuteGrid, rolling_count
 
 SETTLE_MIN = 2  # a minute is said two minutes after its end
 HOUR_MS = 3_600_000
@@ -60,6 +60,7 @@ class Signal:
     observed: int = 0
     missing: int = 0
     last: int | None = None
+    off_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Minutes:
         self.worn: list[tuple[int, int]] = []
         self.signals: dict[str, dict[int, Signal]] = {"HR_EPISODE": {}, "LEFT_HOME": {}}
         self.late_waiting = False
+        self.pulse_ever = False
         self._queues = {"hr": _empty_queue(2), "act": _empty_queue(4), "fix": _empty_queue(2), "worn": _empty_queue(1)}
         self._specials: Ints = np.zeros(0, np.int64)
         self._chunks: list[dict[str, npt.NDArray[Any]]] = []
@@ -146,6 +148,12 @@ class Minutes:
                 late |= queue.columns[1] > 60  # spread over minutes: the earlier ones come late
             specials.append(tick[late])
         self._specials = np.unique(np.concatenate(specials)) if specials else np.zeros(0, np.int64)
+
+    def emptied(self) -> Minutes:
+        """The same instant, the same rows still to come, and nothing known."""
+        fresh = Minutes(self.grid.base, self.tick)
+        fresh._queues, fresh._specials, fresh._chunks = self._queues, self._specials, self._chunks
+        return fresh
 
     def advance(self, until: int, days: Days, profile: Thresholds) -> list[Change]:
         """Work off the ticks in (self.tick, until]; what changed, in order."""
@@ -185,6 +193,7 @@ class Minutes:
         part = q.take(until)
         if part.start < part.stop:
             grid.add_heart_rate(q.event[part], q.columns[0][part], q.columns[1][part])
+            self.pulse_ever = True
             first.append(int(q.event[part].min()))
         q = self._queues["act"]
         part = q.take(until)
@@ -408,7 +417,7 @@ class Minutes:
         for e in found:
             end = None if e.end is None else e.end * MINUTE_MS
             signal = Signal("HR_EPISODE", e.start * MINUTE_MS, end, "ON" if end is None else "OFF", e.reason)
-            self._measure(signal, e.start, e.end if e.end is not None else grid.base + top)
+            self._measure(signal, e.start, e.end if e.end is not None else e.on + 1)
             signal.last = (e.off if e.off is not None else e.on) * MINUTE_MS
             signal.known_at = e.on * MINUTE_MS
             fresh[signal.start] = signal
@@ -458,6 +467,8 @@ class Minutes:
             if old_signal is None:
                 said = Signal(**asdict(new))
                 said.state, said.end, said.reason, said.known_at = "ON", None, None, on_at
+                if kind == "HR_EPISODE":
+                    self._measure(said, said.start // MINUTE_MS, new.known_at // MINUTE_MS + 1)
                 said.late = on_at - new.known_at > EVIDENCE_LATE_MS + (1 + SETTLE_MIN) * MINUTE_MS
                 known[start] = said
                 out.append(Change(on_at, Signal(**asdict(said))))
@@ -468,7 +479,8 @@ class Minutes:
             if moved:
                 old_signal.state, old_signal.end, old_signal.reason = new.state, new.end, new.reason
                 old_signal.revision += 1
-                out.append(Change(at(new.last) if new.last is not None else tick, Signal(**asdict(old_signal))))
+                old_signal.off_at = at(new.last) if new.last is not None and new.end is not None else tick
+                out.append(Change(old_signal.off_at, Signal(**asdict(old_signal))))
         return out
 
     # -- days ---------------------------------------------------------------------------------------------------------
@@ -586,8 +598,59 @@ class Minutes:
             out[name] = not bool(seen[max(0, top - back) : max(0, top)].any())
         return out
 
-    def hr_episodes(self) -> list[Signal]:
-        return [s for _, s in sorted(self.signals["HR_EPISODE"].items()) if s.reason != "SUPERSEDED"]
+    def horizon(self, clock: int) -> int:
+        """Instant (ms) up to which, exclusive, the minutes are known at `clock`: nobody may look beyond it."""
+        return (clock // MINUTE_MS - SETTLE_MIN) * MINUTE_MS
+
+    def hr_episodes(self, clock: int) -> list[Signal]:
+        """Heart-rate episodes as known at `clock`, by start: one that ended later still goes on."""
+        out = []
+        for _, known in sorted(self.signals["HR_EPISODE"].items()):
+            if known.reason == "SUPERSEDED" or known.known_at > clock:
+                continue
+            signal = Signal(**asdict(known))
+            if signal.off_at is not None and signal.off_at > clock:
+                signal.state, signal.end, signal.reason = "ON", None, None
+            until = signal.end if signal.end is not None else self.horizon(clock)
+            if signal.start // MINUTE_MS >= self.grid.base + LEAD // 2:  # else its minutes have gone: as last measured
+                self._measure(signal, signal.start // MINUTE_MS, until // MINUTE_MS)
+            out.append(signal)
+        return out
+
+    def worn_minutes(self, lo: int, hi: int, reach: int) -> npt.NDArray[np.bool_]:
+        """Grid minutes [lo, hi) in which the watch is worn: a pulse within `reach` minutes, or said so, or no pulse is ever taken."""
+        if not self.pulse_ever:
+            return np.asarray(self._worn_at((self.grid.base + np.arange(lo, hi)) * MINUTE_MS) != WORN_NO)
+        a, b = max(0, lo - reach), min(CAPACITY, hi + reach)
+        pulse = np.flatnonzero(self.grid.hr_n[a:b] > 0) + a
+        out = np.zeros(hi - lo, np.bool_)
+        if len(pulse):
+            near = np.searchsorted(pulse, np.arange(lo, hi) - reach)
+            out = pulse[np.minimum(near, len(pulse) - 1)] - np.arange(lo, hi) <= reach
+            out &= near < len(pulse)
+        said = self._worn_at((self.grid.base + np.arange(lo, hi)) * MINUTE_MS)
+        return np.asarray((out | (said == WORN_YES)) & (said != WORN_NO))
+
+    def moving(self, clock: int, back: int = 5) -> tuple[bool | None, bool | None]:
+        """(in a vehicle, vigorous or moderate activity) in the last `back` minutes known at `clock`; None = not known."""
+        top = max(0, self.sayable(clock))
+        part = slice(max(0, top - back), top)
+        if np.isnan(self.grid.steps[part]).all():
+            return None, None
+        return bool(self.grid.vehicle[part].any()), bool((self.grid.intensity[part] >= 2).any())
+
+    def returned(self, since: int, until: int) -> tuple[float | None, int | None]:
+        """Whether the pulse came back below half the threshold for five minutes in [since, until) ms (trial.md 4).
+
+        Returns (1 or 0, instant); (None, None) where less than half of the minutes are known.
+        """
+        lo, hi = max(0, since // MINUTE_MS - self.grid.base), until // MINUTE_MS - self.grid.base
+        if hi <= lo or (~self.empty[lo:hi]).sum() * 2 < hi - lo:
+            return None, None
+        run = np.flatnonzero(rolling_count(self.low[lo:hi], END_RUN) == END_RUN)
+        if len(run):
+            return 1.0, int((self.grid.base + lo + int(run[0]) + 1) * MINUTE_MS)
+        return 0.0, until
 
     # -- state --------------------------------------------------------------------------------------------------------
 
@@ -607,6 +670,7 @@ class Minutes:
             "worn": self.worn,
             "signals": {k: [asdict(s) for _, s in sorted(v.items())] for k, v in self.signals.items()},
             "late": self.late_waiting,
+            "pulse": self.pulse_ever,
         }
         return state, arrays
 
@@ -626,6 +690,7 @@ class Minutes:
         self.worn = [(int(t), int(c)) for t, c in state["worn"]]
         self.signals = {k: {s["start"]: Signal(**s) for s in v} for k, v in state["signals"].items()}
         self.late_waiting = bool(state["late"])
+        self.pulse_ever = bool(state["pulse"])
         dirty = grid.dirty.copy()
         self._derive(0, self.sayable(self.tick), days, profile, np.zeros(0, np.int64))
         grid.dirty[:] = dirty

@@ -26,6 +26,11 @@ class Timers:
     def next_due(self) -> int | None:
         return self._entries[0][0] if self._entries else None
 
+    def has(self, kind: str, key: str = "") -> bool:
+        """Whether such a timer is set."""
+        rank = ORDER.index(kind)
+        return any((e[1], e[2]) == (rank, key) for e in self._entries)
+
     def pop(self) -> tuple[int, str, str]:
         due, rank, key = self._entries.pop(0)
         return due, ORDER[rank], key

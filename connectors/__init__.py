@@ -1,0 +1,1 @@
+"""Where records come from and go to. No rule about people lives here."""

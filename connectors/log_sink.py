@@ -1,0 +1,123 @@
+"""An output folder as a sink: `DIR/<topic>/part-00000.jsonl` or `.parquet`. The bytes do not depend on the slicing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from connectors.base import NotALog, Sink
+from schemas import TOPICS, rows
+
+ROW_GROUP = 65_536
+UUID_CHARS = 36
+
+
+class LogSink(Sink):
+    """A log folder that is being written.
+
+    Parameters
+    ----------
+    fmt
+        `jsonl` or `parquet`.
+    append
+        Go on in a folder that has records already (a replay that continues); Parquet then gets a further part.
+
+    Raises
+    ------
+    NotALog
+        The folder already holds records and `append` is false.
+    """
+
+    def __init__(self, folder: Path, fmt: str = "jsonl", *, append: bool = False) -> None:
+        self.folder = folder
+        self.fmt = fmt
+        self.counts: Counter[str] = Counter()
+        self._files: dict[str, BinaryIO] = {}
+        self._writers: dict[str, pq.ParquetWriter] = {}
+        self._waiting: dict[str, list[pa.Table]] = {}
+        if folder.exists() and not folder.is_dir():
+            raise NotALog(f"{folder}: not a folder")
+        if not append and folder.is_dir() and any(folder.glob("*/part-*")):
+            raise NotALog(f"{folder}: already holds records; choose a new folder")
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, topic: str, tables: list[pa.Table]) -> None:
+        table = pa.concat_tables(tables) if len(tables) > 1 else tables[0]
+        if not len(table):
+            return
+        table = in_order(table)
+        self.counts[topic] += len(table)
+        if self.fmt == "jsonl":
+            self._jsonl(topic).write(rows.to_json_lines(topic, table))
+            return
+        waiting = self._waiting.setdefault(topic, [])
+        waiting.append(table)
+        if sum(len(t) for t in waiting) >= ROW_GROUP:
+            self._drain(topic, last=False)
+
+    def close(self) -> None:
+        for topic in self._waiting:
+            self._drain(topic, last=True)
+        for writer in self._writers.values():
+            writer.close()
+        for file in self._files.values():
+            file.close()
+        self._files, self._writers, self._waiting = {}, {}, {}
+
+    def _jsonl(self, topic: str) -> BinaryIO:
+        if topic not in self._files:
+            path = self.folder / topic / "part-00000.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._files[topic] = path.open("ab")
+        return self._files[topic]
+
+    def _drain(self, topic: str, *, last: bool) -> None:
+        """Whole row groups go out; the rest waits for the next slice."""
+        table = pa.concat_tables(self._waiting[topic]).combine_chunks()
+        whole = len(table) if last else len(table) // ROW_GROUP * ROW_GROUP
+        if whole:
+            self._writer(topic).write_table(table.slice(0, whole), row_group_size=ROW_GROUP)
+        self._waiting[topic] = [table.slice(whole)] if whole < len(table) else []
+
+    def _writer(self, topic: str) -> pq.ParquetWriter:
+        if topic not in self._writers:
+            folder = self.folder / topic
+            folder.mkdir(parents=True, exist_ok=True)
+            number = len(list(folder.glob("part-*.parquet")))
+            path = folder / f"part-{number:05d}.parquet"
+            self._writers[topic] = pq.ParquetWriter(path, TOPICS[topic].table_schema, compression="zstd", use_dictionary=["user", "source_id"])
+        return self._writers[topic]
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """By (ingest_time, event_id); rows without an id keep their order."""
+    arrival = table["ingest_time"].to_numpy()
+    ids = table["event_id"]
+    if ids.null_count == len(table):
+        return table if not (arrival[1:] < arrival[:-1]).any() else table.take(pa.array(np.argsort(arrival, kind="stable")))
+    front = _uuid_front(ids.combine_chunks())
+    if front is not None:
+        order = np.lexsort((front, arrival))
+        a, f = arrival[order], front[order]
+        if not ((a[1:] == a[:-1]) & (f[1:] == f[:-1])).any():
+            return table.take(pa.array(order))
+    keys = pa.table({"t": table["ingest_time"], "id": ids})
+    return table.take(pc.sort_indices(keys, sort_keys=[("t", "ascending"), ("id", "ascending")]))
+
+
+def _uuid_front(ids: pa.Array) -> npt.NDArray[np.uint64] | None:
+    """First eight characters of ids of equal length as numbers that sort as they do; None if they are not."""
+    if ids.null_count or not len(ids):
+        return None
+    offsets = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids) + 1]
+    if not (np.diff(offsets) == UUID_CHARS).all():
+        return None
+    text = np.frombuffer(ids.buffers()[2], np.uint8)[offsets[0] : offsets[-1]].reshape(-1, UUID_CHARS)
+    return np.ascontiguousarray(text[:, :8]).view(">u8").reshape(-1).astype(np.uint64)

@@ -1,0 +1,251 @@
+"""The Beam graph and the bounded carrier: slices of the log through `FnApiRunner`, states carried from slice to slice.
+
+One run takes what arrived in (from, to], groups it by person, hands each machine its old state and its rows in order, and
+gives outputs and new states (design 5). Nothing shows of the slicing. The runner is always named: `DirectRunner` picks one
+silently.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from connectors.log_sink import LogSink
+from connectors.log_source import LogSource
+from content.lexicon import Lexicon, terms_from_records
+from content.library import Library
+from pipelines.grouping import by_person, pack_tables, unpack_tables
+from pipelines.ingest import Pseudonyms
+from pipelines.ingest.machine import record_ids
+from pipelines.report import OPS, Dead, Report, write
+from pipelines.settings import Settings
+from pipelines.state_folder import Kept, StateFolder
+from pipelines.step import Shared, Stepped, step
+from schemas import rows, signing
+
+Progress = Callable[[float], None]
+PACK = "content.pack"
+READING = 0.3  # share of the progress bar that reading takes
+_results: dict[int, list[Stepped]] = {}  # in-process runner: what the steps of a run gave
+
+
+class PersonStep(beam.DoFn):  # type: ignore[misc]
+    """(person, rows and states) → one step of that person's machine."""
+
+    def __init__(self, run: int, until: int, shared: Shared) -> None:
+        self.run = run
+        self.until = until
+        self.shared = shared
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In process, what all persons share is passed by reference: it is large and the same for all."""
+        _shared[self.run] = self.shared
+        return _again, (self.run, self.until)
+
+    def process(self, element: tuple[str, dict[str, Iterable[bytes]]]) -> Iterator[str]:
+        user, joined = element
+        came = [t for packed in joined["rows"] for t in [unpack_tables(packed)]]
+        states = [_split(s) for s in joined["state"]]
+        done = step(user, came[0] if came else {}, states[0] if states else None, self.until, self.shared)
+        _results.setdefault(self.run, []).append(done)
+        yield user
+
+
+_shared: dict[int, Shared] = {}
+
+
+def _again(run: int, until: int) -> PersonStep:
+    return PersonStep(run, until, _shared[run])
+
+
+def _join(states: tuple[bytes, bytes]) -> bytes:
+    return len(states[0]).to_bytes(4, "little") + states[0] + states[1]
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    n = int.from_bytes(data[:4], "little")
+    return data[4 : 4 + n], data[4 + n :]
+
+
+class Carrier:
+    """Carries the machines of all persons through bounded Beam runs, in process."""
+
+    def __init__(self, shared: Shared, states: dict[str, tuple[bytes, bytes]]) -> None:
+        self.shared = shared
+        self.states = states
+        self.pseudonyms = Pseudonyms(shared.settings.pseudonym_key)
+        self.runs = 0
+
+    def take(self, tables: dict[str, pa.Table], until: int) -> list[Stepped]:
+        """One bounded run over what arrived up to `until`; every person known is visited, by user."""
+        people = by_person(tables, self.pseudonyms)
+        self.runs += 1
+        run = self.runs
+        arrived = [(u, pack_tables(t)) for u, t in sorted(people.items())]
+        known = [(u, _join(s)) for u, s in sorted(self.states.items())]
+        options = PipelineOptions(["--direct_num_workers=1", "--direct_running_mode=in_memory"])
+        with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+            came = pipeline | "RowsByPerson" >> beam.Create(arrived, reshuffle=False).with_output_types(tuple[str, bytes])
+            held = pipeline | "StateByPerson" >> beam.Create(known, reshuffle=False).with_output_types(tuple[str, bytes])
+            joined = {"rows": came, "state": held} | "JoinByPerson" >> beam.CoGroupByKey()
+            joined | "PersonStep" >> beam.ParDo(PersonStep(run, until, self.shared))
+        _shared.pop(run, None)
+        done = sorted(_results.pop(run, []), key=lambda s: s.user)
+        for s in done:
+            self.states[s.user] = (s.ingest_state, s.person_state)
+        return done
+
+
+def replay(
+    logs: list[Path],
+    out: Path,
+    *,
+    start: int | None = None,
+    end: int | None = None,
+    fmt: str = "jsonl",
+    state_dir: Path | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Bounded run of the whole graph over log folders.
+
+    Parameters
+    ----------
+    start, end
+        ms of the log's clock; both inclusive. None = the whole log.
+    fmt
+        `jsonl` or `parquet`.
+    state_dir
+        Continue where an earlier replay with the same folder stopped, and save the state at the end.
+    progress
+        Called with the share done, 0-1.
+
+    Returns
+    -------
+    dict
+        report.json (contracts.md 3), which is also written to `out`.
+
+    Raises
+    ------
+    NotALog, SettingsError, StateError, ContentError
+        Each with one clear line.
+    """
+    wall, cpu = time.monotonic(), time.process_time()
+    settings = settings or Settings()
+    library = Library.build(settings.locales, trusted_keys=settings.trusted_keys)
+    folder = StateFolder(state_dir, settings)
+    kept = folder.load()
+    begin = start if kept is None else max(kept.clock + 1, start or 0)
+    told = progress or _quiet
+    with LogSource(logs, start=begin, end=end, progress=lambda share: told(READING * share)) as source:
+        sink = LogSink(out, fmt, append=kept is not None)
+        run = _Replay(source, sink, Report(source.files, kept.report if kept is not None else None), settings, library, kept)
+        clock = run.go(end, lambda share: told(READING + (1 - READING) * share))
+        sink.close()
+        records_in, first, last = source.records_in, source.first, source.last
+    finished = run.report.finish(len(run.carrier.states), records_in, sink.counts, first, last, wall, cpu)
+    folder.save(Kept(clock, run.carrier.states, run.packs, finished))
+    write(out / "report.json", finished)
+    return finished
+
+
+class _Replay:
+    """One replay: slices of the source through the carrier into the sink."""
+
+    def __init__(
+        self, source: LogSource, sink: LogSink, report: Report, settings: Settings, library: Library, kept: Kept | None
+    ) -> None:
+        self.source, self.sink, self.report, self.settings, self.bundled = source, sink, report, settings, library
+        self.clock = kept.clock if kept is not None else None
+        self.packs = list(kept.packs) if kept is not None else []
+        self.known_packs = {p["event_id"] for p in self.packs}
+        self.unsigned: list[Dead] = []
+        shared = Shared(settings, library, Lexicon.load())
+        self.carrier = Carrier(shared, dict(kept.people) if kept is not None else {})
+        self._renew()
+
+    def go(self, end: int | None, progress: Progress) -> int:
+        """Take the whole log; the log's clock at the end."""
+        slices = self.source.plan(self.settings.slice_rows)
+        last = max([t for t in (end, self.source.last, self.clock) if t is not None])
+        if not slices or slices[-1][1] < last:
+            before = slices[-1][1] if slices else (self.clock if self.clock is not None else last - 1)
+            slices.append((before, last))
+        for i, (after, until) in enumerate(slices):
+            tables = self.source.read(after, until)
+            for a, b in self._cuts(tables.pop(PACK, None), after, until):
+                self._slice({t: _within(table, a, b) for t, table in tables.items()}, a, b)
+            progress((i + 1) / len(slices))
+        return last
+
+    def _cuts(self, packs: pa.Table | None, after: int, until: int) -> Iterator[tuple[int, int]]:
+        """Parts of a slice between content packs: what a pack says acts on what arrives after it."""
+        if packs is not None and len(packs):
+            arrivals = packs["ingest_time"].to_numpy()
+            for at in sorted({int(t) for t in arrivals}):
+                if at - 1 > after:
+                    yield after, at - 1
+                after = max(after, at - 1)
+                self._take_packs(_within(packs, at - 1, at))
+        if until > after:
+            yield after, until
+
+    def _slice(self, tables: dict[str, pa.Table], after: int, until: int) -> None:
+        done = self.carrier.take(tables, until)
+        for s in done:
+            self.report.add(s)
+        buried = [(s.user, s.came.dead) for s in done] + [(OPS, self.unsigned)]
+        self._write("dlq", [], self.report.letters(buried, self.source.dead(after, until)))
+        self.unsigned = []
+        topics = sorted({t for s in done for t in (*s.tables, *s.records)})
+        for topic in topics:
+            self._write(topic, [s.tables[topic] for s in done if topic in s.tables], [r for s in done for r in s.records.get(topic, [])])
+
+    def _write(self, topic: str, tables: list[pa.Table], records: list[dict[str, Any]]) -> None:
+        if records:
+            table, defects = rows.from_dicts(topic, records)
+            if defects:  # what we say must fit our own schemas: a defect of a deploy, not of a payload
+                raise AssertionError(f"output of {topic} does not fit its schema: {defects[0].reason} {defects[0].field}")
+            tables = [*tables, table]
+        if tables:
+            self.sink.write(topic, tables)
+
+    # -- content packs ------------------------------------------------------------------------------------------------
+
+    def _take_packs(self, table: pa.Table) -> None:
+        """Signed items of a log join the library and the lexicon."""
+        names = record_ids(PACK, "", table)
+        places = zip(table["_file"].to_pylist(), table["_line"].to_pylist(), strict=True)
+        for record, name, (file, line) in zip(rows.to_dicts(PACK, table), names, places, strict=True):
+            if name in self.known_packs:
+                self.report.duplicates[PACK] += 1
+            elif not signing.verify(record["value"], self.settings.trusted_keys):
+                self.unsigned.append((PACK, "UNSIGNED", "signature", record["event_time"], record["ingest_time"], file, line))
+            else:
+                self.known_packs.add(name)
+                self.packs.append({**record, "event_id": name})
+                self.report.processed[PACK] += 1
+        self._renew()
+
+    def _renew(self) -> None:
+        terms = tuple((int(p["ingest_time"]), term) for p in self.packs for term in terms_from_records([p]))
+        library = self.bundled.with_records(self.packs) if self.packs else self.bundled
+        shared = self.carrier.shared
+        self.carrier.shared = Shared(shared.settings, library, shared.lexicon, terms)
+
+
+def _within(table: pa.Table, after: int, until: int) -> pa.Table:
+    arrival = table["ingest_time"].to_numpy()
+    lo, hi = arrival.searchsorted(after, side="right"), arrival.searchsorted(until, side="right")
+    return table if hi - lo == len(table) else table.slice(int(lo), int(hi - lo))
+
+
+def _quiet(share: float) -> None:
+    """Nobody watches."""

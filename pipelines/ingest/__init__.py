@@ -1,0 +1,6 @@
+"""Ingest: raw records become minimised device records; what may not leave is dropped here (design 2, privacy.md 1)."""
+
+from pipelines.ingest.machine import Ingest, IngestResult
+from pipelines.ingest.pseudonym import Pseudonyms
+
+__all__ = ["Ingest", "IngestResult", "Pseudonyms"]

@@ -1,0 +1,433 @@
+"""The machine of one person: records in the order of the log in, explained and consented records out (design 1).
+
+Plain Python without Beam. It walks a record through the rooms in this order: context, signals, decisions, gate. Order at one
+instant of the log's clock: records, then the minute's tick, then timers. Everything it knows is in `dump()`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from content.lexicon import Lexicon
+from content.library import Library
+from content.packs import digest
+from pipelines.context.calendar import DAY_MS, DayClock
+from pipelines.context.completeness import Completeness, Observed
+from pipelines.context.consent import CARE, SELF
+from pipelines.ingest import IngestResult
+from pipelines.learning import packing
+from pipelines.settings import Settings
+from pipelines.support import inbox
+from pipelines.support.acute import Acute
+from pipelines.support.daily import Daily
+from pipelines.support.desk import Desk
+from pipelines.support.evidence import LEAD
+from pipelines.support.minute_rows import minute_table
+from pipelines.support.minutes import MINUTE_MS, Change, Minutes
+from pipelines.support.prompts import Prompts
+from pipelines.support.reminders import Reminders
+from pipelines.support.trend import Trend
+from pipelines.support.triggers import Flag, signal_id
+
+KIND, VERSION = "person", 1
+Entry: TypeAlias = tuple[int, str, int, dict[str, Any]]  # (arrival ms, topic, number, record)
+MORNING_MIN = 9 * 60  # support.md 4: W rules at 09:00 local
+CONTENT_COUNTS_FROM = 0.8
+CHAT_SEVERITY = {3: 3, 2: 1}  # lexicon hit → CHAT_RISK severity: means or plan = HIGH, else UNSCREENED (conversation.md 2)
+
+
+class Person:
+    """One person between two slices of the log.
+
+    Parameters
+    ----------
+    user
+        Pseudonym.
+    settings, library, lexicon
+        Shared by all.
+    """
+
+    def __init__(self, user: str, settings: Settings, library: Library, lexicon: Lexicon) -> None:
+        self.user = user
+        self.settings = settings
+        self.lexicon = lexicon
+        self.desk = Desk(user, settings, library, None)
+        self.acute = Acute()
+        self.trend = Trend()
+        self.prompts = Prompts()
+        self.reminders = Reminders()
+        self.daily = Daily()
+        self.completeness = Completeness()
+        self.minutes: Minutes | None = None
+        self.learned: int | None = None  # last day index that has been learned
+        self.offset: tuple[int, int] | None = None  # (event time, minutes) of the newest record
+        self.statuses: list[list[Any]] = []  # [due, value] of monitoring.status to say
+        self.cols: dict[str, inbox.Columns] = {}
+        self.signs: list[Any] = []
+        self.heard: list[dict[str, Any]] = []
+        self.told = 0  # instant (ms) up to which completeness has been judged
+        self.suspect: set[str] = set()
+
+    # -- a slice of the log -------------------------------------------------------------------------------------------
+
+    def run(self, came: IngestResult, until: int) -> dict[str, pa.Table | list[dict[str, Any]]]:
+        """Take what arrived, run what is due up to `until` (ms of the log's clock); output rows by topic.
+
+        Returns
+        -------
+        dict
+            Topic → Arrow table (`features.minute`) or records in contract form.
+        """
+        self.cols = inbox.columns(came.tables)
+        records = inbox.records(came.tables)
+        records += [(r["ingest_time"], "chat.refused", i, r) for i, r in enumerate(came.refused_chat)]
+        records += [(row[4], "profile.rejected", i, {"reason": row[1]}) for i, row in enumerate(came.dead) if row[0] == "clinical.profile"]
+        records.sort(key=lambda e: e[:3])
+        self.suspect = came.suspect
+        self.statuses += [[due, value] for due, value in came.status]
+        self._begin(records)
+        if self.minutes is None:
+            return {}
+        self.signs = inbox.watch_signs(self.cols)
+        self.heard = inbox.status_records(self.cols)
+        self.minutes.feed(inbox.queues(self.cols))
+        self.daily.feed(inbox.sums(self.cols))
+        self._walk(records, until)
+        self.minutes.finish(until)
+        self.daily.advance(until, self._days())
+        self.offset = self._offset(until)
+        self.desk.now = until
+        self.reminders.hear(inbox.latest(self.signs, until), self.desk)
+        self._complete(until)
+        return self._take(until)
+
+    def _take(self, until: int) -> dict[str, pa.Table | list[dict[str, Any]]]:
+        """What was said, and nothing of this slice kept."""
+        assert self.minutes is not None
+        for due, value in [s for s in self.statuses if s[0] <= until]:
+            self._status(due, value)
+        self.statuses = [s for s in self.statuses if s[0] > until]
+        out: dict[str, pa.Table | list[dict[str, Any]]] = dict(self.desk.out)
+        self.desk.out = defaultdict(list)
+        told = self.minutes.take_rows()
+        if told is not None:
+            out["features.minute"] = minute_table(self.user, told, self._days())
+        self.cols, self.signs, self.heard, self.suspect = {}, [], [], set()
+        return out
+
+    def _begin(self, records: list[Entry]) -> None:
+        """The first arrival starts the person's days and minutes."""
+        if self.minutes is not None or not (self.cols or records):
+            return
+        first = min([int(c.arrival[0]) for c in self.cols.values()] + [r[0] for r in records])
+        found = inbox.offset(self.cols, first)
+        offset = found[1] if found is not None else int(records[0][3].get("tz_offset_min", 0))
+        self.offset = found
+        self.desk.now = self.desk.event_time = first
+        days = DayClock.first(first - DAY_MS, offset)
+        self.desk.days = days
+        while days.next_boundary <= first:
+            days.advance(offset)
+        base = days.days()[0].start_time // MINUTE_MS - LEAD
+        self.minutes = Minutes(base, first // MINUTE_MS * MINUTE_MS - MINUTE_MS)
+        self.learned = days.days()[0].index - 1
+        self.desk.timers.set(days.next_boundary, "DAY_START")
+        morning = days.today().at(MORNING_MIN)
+        if morning > first:
+            self.desk.timers.set(morning, "MORNING")
+
+    def _walk(self, records: list[Entry], until: int) -> None:
+        i, n = 0, len(records)
+        while True:
+            arrival = records[i][0] if i < n else None
+            due = self.desk.timers.next_due()
+            if arrival is not None and (due is None or arrival <= due):
+                self._ticks(arrival - 1)
+                self._now(arrival)
+                self._record(records[i][1], records[i][3])
+                i += 1
+            elif due is not None and due <= until:
+                self._ticks(due)
+                if self.desk.timers.next_due() != due:  # a tick set something earlier
+                    continue
+                self._now(due)
+                self._timer(*self.desk.timers.pop()[1:])
+            else:
+                self._ticks(until)
+                later = self.desk.timers.next_due()
+                if later is None or later > until:
+                    return
+
+    def _now(self, t: int) -> None:
+        self.desk.now = self.desk.event_time = t
+
+    # -- the clock grid -------------------------------------------------------------------------------------------------
+
+    def _ticks(self, until: int) -> None:
+        """Work off the minutes up to `until`; what changed is acted on at its own tick."""
+        assert self.minutes is not None
+        for change in self.minutes.advance(until, self._days(), self.desk.profiles):
+            while (due := self.desk.timers.next_due()) is not None and due < change.tick:
+                self._now(due)
+                self._timer(*self.desk.timers.pop()[1:])
+            self._now(change.tick)
+            self._changed(change)
+
+    def _changed(self, change: Change) -> None:
+        assert self.minutes is not None
+        s = change.signal
+        sid = signal_id(self.user, s.kind, None, s.start)
+        value: dict[str, Any] = {
+            "signal_id": sid, "revision": s.revision, "kind": s.kind, "state": s.state, "start_time": s.start, "missing": [],
+            "refs": [str(s.start), str(s.last or s.start)], "clock_suspect": False,
+            "versions": {"rule": "hr-1" if s.kind == "HR_EPISODE" else "place-1"},
+        }  # fmt: skip
+        if s.kind == "HR_EPISODE":
+            profile = self.desk.profiles.effective(s.start)
+            value["versions"] |= {"model": "hr_expected:1", "profile": str(profile.version) if profile is not None else "NONE"}
+        for name, given in (("end_time", s.end), ("end_reason", s.reason), ("strength", s.strength)):
+            if given is not None:
+                value[name] = given
+        self.desk.emit("risk.signal", s.start, value, sid, s.revision)
+        if s.kind == "HR_EPISODE":
+            if self.acute.flags:
+                self.acute.review(self.desk, self.minutes)
+            self._check_in()
+
+    def _check_in(self) -> None:
+        assert self.minutes is not None
+        self.prompts.check_in(self.minutes.hr_episodes(self.desk.now), self.desk, self.minutes, self.acute.open_case())
+
+    # -- records ------------------------------------------------------------------------------------------------------
+
+    def _record(self, topic: str, record: dict[str, Any]) -> None:
+        assert self.minutes is not None
+        self.desk.event_time = int(record.get("event_time", self.desk.now))
+        value = record.get("value", record)
+        if topic == "clinical.consent":
+            self._complete(self.desk.now - 1)  # what was judged before it came stays judged
+            if self.desk.consents.add(record):
+                self.desk.audit("CONSENT_CHANGED", value["consent_id"], actor="context")
+        elif topic == "clinical.profile":
+            if self.desk.profiles.add(record):
+                self.desk.audit("PROFILE_ACCEPTED", value["profile_id"], actor="context")
+        elif topic == "profile.rejected":
+            self.desk.audit("PROFILE_REJECTED", None, "GUARD_RAIL" if value["reason"] == "GUARD_RAIL" else None, actor="context")
+        elif topic == "clinical.ack":
+            self.acute.acknowledge(value["case_id"], value["action"], self.desk, self.minutes)
+        elif topic == "delivery.receipt":
+            if value["state"] in ("OPENED", "ACTED"):
+                self.prompts.answered(value["notification_id"], int(value["state_time"]), self.desk)
+        elif topic == "erasure.request":
+            if value["scope"] == "ALL":
+                self._erase()
+        else:
+            self._evidence(topic, record, value)
+
+    def _evidence(self, topic: str, record: dict[str, Any], value: dict[str, Any]) -> None:
+        assert self.minutes is not None
+        if topic == "chat.refused":
+            self._reply(record, "NOT_PERMITTED", "not_permitted", "NONE")
+            return
+        if topic == "selfreport" and value["instrument"] == "MOOD" and "total" in value:
+            self.prompts.mood(float(value["total"]), self.desk.now, self.desk)
+        flag = self._flag(topic, record, value)
+        if flag is not None:
+            self.acute.add(flag, self.desk, self.minutes)
+
+    def _flag(self, topic: str, record: dict[str, Any], value: dict[str, Any]) -> Flag | None:
+        """The record as risk evidence, None if it is none (support.md 3)."""
+        kind, severity, category = "", 0, None
+        if topic == "device.search_flag":
+            kind, severity, category = "SEARCH", int(value["severity"]), str(value["category"])
+        elif topic == "selfreport" and (value.get("item9") or 0) >= 1:
+            kind, severity = "ITEM9", int(value["item9"])
+        elif topic == "device.content_flag" and value["label"] != "SAFE" and value["score"] >= CONTENT_COUNTS_FROM:
+            kind, severity = "CONTENT", 2
+        elif topic == "chat.inbound":
+            hit = self.lexicon.classify(value.get("text") or "", value.get("lang"))
+            severity = CHAT_SEVERITY.get(hit.severity, 0) if hit is not None else 0
+            self._reply(record, "RISK" if severity else "MENU", "risk_opening" if severity else "menu", ("NONE", "UNSCREENED", "", "HIGH")[severity])
+            kind = "CHAT_RISK" if severity else ""
+        if not kind:
+            return None
+        suspect = record["event_id"] in self.suspect or bool(value.get("clock_suspect"))
+        return Flag(int(record["event_time"]), int(record["ingest_time"]), record["event_id"], kind, severity, category, suspect)
+
+    def _reply(self, record: dict[str, Any], flow: str, reply: str, risk: str) -> None:
+        """Nobody who writes meets silence: a fixed, approved reply with the crisis line (conversation.md 1)."""
+        session = record.get("session_id") or record["value"]["session_id"]
+        item = self.desk.library.get(reply, self.desk.locale())
+        if item is None:
+            self.desk.audit("ITEM_BLOCKED", record["event_id"], "NO_CONTENT")
+            return
+        value = {
+            "session_id": session, "reply_id": item.item_id, "turn_index": 0, "pack_id": item.pack_id, "pack_version": item.version,
+            "pack_hash": digest(item.text)[:16], "locale": item.locale, "flow": flow, "risk_level": risk,
+        }  # fmt: skip
+        self.desk.emit("chat.outbound", self.desk.event_time, value, record["event_id"], 0)
+
+    def _erase(self) -> None:
+        """Everything known of the person goes; the audit chain stays and says so (privacy.md 4)."""
+        assert self.minutes is not None
+        self._complete(self.desk.now - 1)
+        fresh = Desk(self.user, self.settings, self.desk.library, self.desk.days)
+        fresh.chain, fresh.out = self.desk.chain, self.desk.out
+        fresh.now, fresh.event_time = self.desk.now, self.desk.event_time
+        fresh.audit("ERASED", self.desk.chain.last_hash, actor="privacy")
+        fresh.timers.set(self._days().next_boundary, "DAY_START")
+        self.desk, self.minutes, self.daily = fresh, self.minutes.emptied(), self.daily.emptied()
+        self.acute, self.trend, self.prompts, self.reminders = Acute(), Trend(), Prompts(), Reminders()
+        self.completeness, self.statuses = Completeness(), []
+
+    # -- timers -------------------------------------------------------------------------------------------------------
+
+    def _timer(self, kind: str, key: str) -> None:
+        assert self.minutes is not None
+        desk = self.desk
+        if kind == "DAY_START":
+            self._day_start()
+        elif kind == "MORNING":
+            self._morning()
+        elif kind == "QUEUED":
+            case_id = desk.deliver_queued(key)
+            if case_id is not None:
+                self.acute.delivered(case_id, desk)
+        elif kind == "ACK_DUE":
+            desk.escalate(key)
+        elif kind in ("CASE_FINAL", "CASE_CLOSE"):
+            self.acute.case_timer(kind, key, desk, self.minutes)
+        elif kind == "WATCH":
+            self._watch()
+        elif kind == "OUTCOME":
+            self.prompts.due(key, desk, self.minutes)
+
+    def _watch(self) -> None:
+        """A day without the watch, unless it was heard meanwhile (then the timer has been set again)."""
+        self.reminders.hear(inbox.latest(self.signs, self.desk.now), self.desk)
+        if not self.desk.timers.has("WATCH"):
+            self.reminders.due(self.desk, self.prompts.limiter)
+
+    def _day_start(self) -> None:
+        """Local 04:00: close the day before yesterday, learn it, and forget what lies before yesterday."""
+        assert self.minutes is not None and self.learned is not None
+        days = self._days()
+        self.daily.advance(self.desk.now, days)
+        self.offset = self._offset(self.desk.now)
+        profile = self.desk.profiles.effective(self.desk.now)
+        offset = self.offset[1] if self.offset is not None else days.offset_at(self.desk.now)
+        today = days.advance(offset, *([profile.day_start_min] if profile is not None else []))
+        self.desk.timers.set(days.next_boundary, "DAY_START")
+        if today is None:
+            return
+        held = [d for d in days.days() if d.index < today.index]
+        for day in [d for d in held if self.learned < d.index <= today.index - 2]:
+            row = self.daily.summarise(day, self.minutes, self.desk.now)
+            self.daily.keep(row)
+            self.trend.learn(row)
+            self.minutes.start_day(today.index, (day.start_time, day.end_time), None, days)
+            self.daily.close(day.index)
+            self.learned = day.index
+        yesterday = [d for d in held if d.index == today.index - 1]
+        keep_from = yesterday[0].start_time if yesterday else today.start_time
+        self.minutes.start_day(today.index, None, keep_from, days)
+        self.desk.timers.set(today.at(MORNING_MIN), "MORNING")
+        self._forget()
+
+    def _morning(self) -> None:
+        """09:00: features of yesterday and, if late records changed them, of the day before; then the W rules."""
+        assert self.minutes is not None
+        days = self._days()
+        self.daily.advance(self.desk.now, days)
+        today = days.today()
+        before = self.daily.rows.get(today.index - 2)
+        if before is not None:
+            self.trend.tell_day(before, 1, self.daily, self.desk)
+        yesterday = next((d for d in days.days() if d.index == today.index - 1), None)
+        if yesterday is None:
+            return
+        row = self.daily.summarise(yesterday, self.minutes, self.desk.now)
+        self.daily.keep(row)
+        self.trend.tell_day(row, 0, self.daily, self.desk)
+        self.trend.evaluate(yesterday, self.daily, self.acute, self.prompts, self.desk, self.minutes)
+
+    def _forget(self) -> None:
+        now = self.desk.now
+        self.desk.forget()
+        self.acute.forget(now)
+        self.prompts.forget(now - 5 * DAY_MS)
+        self.desk.consents.forget(now - 10 * DAY_MS)
+        self.desk.profiles.forget(now - 10 * DAY_MS)
+
+    def _offset(self, until: int) -> tuple[int, int] | None:
+        found = inbox.offset(self.cols, until)
+        both = [o for o in (self.offset, found) if o is not None]
+        return max(both, default=None)
+
+    def _days(self) -> DayClock:
+        assert self.desk.days is not None
+        return self.desk.days
+
+    # -- completeness -------------------------------------------------------------------------------------------------
+
+    def _complete(self, until: int) -> None:
+        """monitoring.status of what arrived since the last call: one record per change (support.md 9)."""
+        if until <= self.told:
+            return
+        seen = {m: part for m, o in inbox.observed(self.cols).items() if len((part := _between(o, self.told, until)).event_ms)}
+        now = [h for h in self.heard if self.told < h["ingest_time"] <= until]
+        book = self.desk.consents
+        for change in self.completeness.advance(until, seen, now, lambda m: book.intervals(CARE, SELF, m)):
+            self._status(change.time, change.value)
+        self.told = until
+
+    def _status(self, due: int, value: dict[str, Any]) -> None:
+        clock, self.desk.now = self.desk.now, due
+        self.desk.emit("monitoring.status", due, value, value["modality"], value["since_time"])
+        self.desk.now = clock
+
+    # -- state --------------------------------------------------------------------------------------------------------
+
+    def dump(self, clock: int) -> bytes:
+        """Explicit bytes of everything known (design 6)."""
+        meta: dict[str, Any] = {"begun": self.minutes is not None, "statuses": self.statuses, "told": self.told}
+        arrays: packing.Arrays = {}
+        if self.minutes is not None:
+            meta["minutes"], arrays = self.minutes.dump(clock)
+            meta |= {
+                "desk": self.desk.state(), "acute": self.acute.state(), "trend": self.trend.state(), "prompts": self.prompts.state(),
+                "reminders": self.reminders.state(), "daily": self.daily.state(), "completeness": self.completeness.state(),
+                "learned": self.learned, "offset": self.offset,
+            }  # fmt: skip
+        floats = [name for name, a in arrays.items() if a.dtype.kind == "f"]
+        return packing.pack(KIND, VERSION, meta, arrays, nan=floats, delta=[n for n in arrays if n.endswith("_time")])
+
+    @staticmethod
+    def load(data: bytes, user: str, settings: Settings, library: Library, lexicon: Lexicon) -> Person:
+        """Read what `dump` wrote; StateError for anything else."""
+        meta, arrays = packing.unpack(KIND, data)
+        person = Person(user, settings, library, lexicon)
+        try:
+            person.statuses, person.told = list(meta["statuses"]), int(meta["told"])
+            if meta["begun"]:
+                person.desk = Desk.from_state(user, settings, library, meta["desk"])
+                person.acute = Acute.from_state(meta["acute"])
+                person.trend = Trend.from_state(meta["trend"])
+                person.prompts = Prompts.from_state(meta["prompts"])
+                person.reminders = Reminders.from_state(meta["reminders"])
+                person.daily = Daily.from_state(meta["daily"])
+                person.completeness = Completeness.from_state(meta["completeness"])
+                person.learned = int(meta["learned"])
+                person.offset = None if meta["offset"] is None else (int(meta["offset"][0]), int(meta["offset"][1]))
+                person.minutes = Minutes.load(meta["minutes"], arrays, person._days(), person.desk.profiles)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise packing.StateError(f"state of a person cannot be read ({type(error).__name__})") from None
+        return person
+
+
+def _between(o: Observed, after: int, until: int) -> Observed:
+    part = slice(int(o.arrival_ms.searchsorted(after, side="right")), int(o.arrival_ms.searchsorted(until, side="right")))
+    return Observed(o.event_ms[part], o.arrival_ms[part])

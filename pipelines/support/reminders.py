@@ -1,0 +1,69 @@
+"""A watch that fell silent: a reminder to the person after a day, with consent NOT_MONITORED after three (support.md 9)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.context.calendar import quiet_end
+from pipelines.context.profile import Profile
+from pipelines.support.desk import Desk, Message
+from pipelines.support.limiter import Limiter
+
+HOUR_MS = 3_600_000
+REMIND_MS, NOT_MONITORED_MS = 24 * HOUR_MS, 72 * HOUR_MS
+
+
+class Reminders:
+    """When the watch was last heard of, by event time, and what was said about its silence."""
+
+    def __init__(self) -> None:
+        self.heard: int | None = None
+        self.said: list[str] = []
+
+    def hear(self, event_time: int | None, desk: Desk) -> None:
+        """The latest sign of the watch known now; a new one ends the silence."""
+        if event_time is None or (self.heard is not None and event_time <= self.heard):
+            return
+        self.heard = event_time
+        self.said = []
+        desk.timers.set(max(event_time + REMIND_MS, desk.now), "WATCH")
+
+    def due(self, desk: Desk, limiter: Limiter) -> None:
+        """A day or three days of silence are over."""
+        assert self.heard is not None
+        if "DEVICE_REMINDER" not in self.said:
+            profile = desk.profiles.effective(desk.now) or Profile.default()
+            free = quiet_end(profile, desk.now, desk.tz())
+            if free > desk.now:
+                desk.timers.set(free, "WATCH")
+                return
+            self.said.append("DEVICE_REMINDER")
+            self._remind(desk, limiter)
+            desk.timers.set(max(self.heard + NOT_MONITORED_MS, desk.now), "WATCH")
+        elif "NOT_MONITORED" not in self.said:
+            self.said.append("NOT_MONITORED")
+            desk.to_therapist(self._message("NOT_MONITORED", 72, desk), "MONITORING_STATUS")
+
+    def _remind(self, desk: Desk, limiter: Limiter) -> None:
+        message = self._message("DEVICE_REMINDER", 24, desk)
+        if limiter.left(desk.day_start()) < 1:
+            desk.audit("SUPPRESSED", desk.notification_id(message), "LIMIT_DAY")
+        elif desk.to_person(message) is not None:
+            limiter.said("DEVICE_REMINDER", desk.now)
+
+    def _message(self, tier: str, hours: int, desk: Desk) -> Message:
+        assert self.heard is not None
+        silent = {
+            "name": f"WATCH_SILENT_{hours}H", "met": True, "start_time": self.heard, "end_time": desk.now, "unit": "h",
+            "amount": round((desk.now - self.heard) / HOUR_MS, 1), "threshold": float(hours), "refs": [str(self.heard)],
+        }  # fmt: skip
+        return Message(tier, desk.now, "HEART_RATE", [silent], "watch", self.heard, missing=("HEART_RATE",))
+
+    def state(self) -> list[Any]:
+        return [self.heard, self.said]
+
+    @staticmethod
+    def from_state(state: list[Any]) -> Reminders:
+        out = Reminders()
+        out.heard, out.said = state[0], list(state[1])
+        return out
