@@ -175,6 +175,4 @@ def _version(item: Item) -> tuple[int, ...]:
 def _signed(item: Item, trusted_keys: Sequence[str]) -> bool:
     if not trusted_keys:
         return bool(item.signature)
-    from schemas import signing
-
     return signing.verify({**item.value(), "signature": item.signature}, tuple(trusted_keys))

@@ -18,6 +18,7 @@ from content import crisis
 from content.lexicon import Lexicon, lexicon_files, lexicon_value
 from content.packs import FOLDER, ContentError, Item, instant, locale_of, pack_files, read_pack, read_yaml, signatures
 from content.sign import public_key
+from schemas import signing
 
 LOCALES = ("en-GB", "de-DE")
 LONGEST = {"USER": 560, "THERAPIST": 360}  # characters: what a phone shows without scrolling, a list without opening
@@ -105,8 +106,6 @@ def _provenance(entry: Any, evidence: Any, today: int | None) -> Iterator[str]:
 
 
 def _verifies(value: dict[str, Any], folder: Path) -> bool:
-    from schemas import signing
-
     return bool(value["signature"]) and signing.verify(value, (public_key(folder),))
 
 

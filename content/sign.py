@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from content.packs import FOLDER, ContentError, pack_files, read_pack, read_yaml
+from schemas import signing
 
 HEAD = "# Written by `python -m content.sign`; never by hand. The samples are signed with the open DEMO key.\n"
 
@@ -26,10 +25,8 @@ def public_key(folder: Path = FOLDER) -> str:
     return str(read_yaml(folder / "demo_key.yaml")["public"])
 
 
-def signed(values: dict[str, dict[str, Any]], private: str) -> dict[str, str]:
+def signed(values: dict[str, dict[str, Any]], private: bytes) -> dict[str, str]:
     """Name → base64 signature of each value."""
-    from schemas import signing
-
     return {name: signing.sign(value, private) for name, value in sorted(values.items())}
 
 
@@ -51,16 +48,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="content folder")
     given = parser.parse_args(argv)
     try:
-        private = str(read_yaml(given.key)["private"])
+        private = base64.b64decode(str(read_yaml(given.key)["private"]))
         out = {name: signed(values, private) for name, values in everything(given.folder).items()}
     except (ContentError, KeyError, ValueError) as error:
         print(f"content.sign: {error}", file=sys.stderr)
         return 1
     text = HEAD + yaml.safe_dump(out, sort_keys=True, width=200)
     (given.folder / "signatures.yaml").write_text(text, encoding="utf-8")
-    key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(private)).public_key()
-    raw = base64.b64encode(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
-    print(f"signed {sum(map(len, out.values()))} items in {len(out)} files; public key {raw}")
+    print(f"signed {sum(map(len, out.values()))} items in {len(out)} files; public key {signing.public_key(private)}")
     return 0
 
 

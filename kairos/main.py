@@ -156,9 +156,7 @@ def simulate(
         rows = dict(sorted(made.rows.items()))
         print(json.dumps({"people": made.people, "records": rows, "truth": str(made.truth)}))
         return
-    print(
-    print(f"{made.people} made-up people, {sum(made.rows.values()):,} records in {out}; the truth about them: {made.truth}")
-    )
+    print(f"{made.people} made-up people, {sum(made.rows.values()):,} records in {out}; the truth: {made.truth}")
     print(f"Next: kairos replay {out} --out {out.with_name(out.name + '-out')}")
     print("Made-up people. Research software. Not a medical device.")
 
