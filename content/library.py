@@ -9,6 +9,7 @@ from typing import Any
 
 from content import crisis
 from content.packs import FOLDER, ContentError, Item, digest, locale_of, pack_files, read_pack
+from schemas import signing
 
 __all__ = ["ContentError", "Item", "Library"]
 
