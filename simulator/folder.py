@@ -83,9 +83,9 @@ class LogWriter:
         if self.fmt == "jsonl":
             self._file(topic).writelines(orjson.dumps(record) + b"\n" for record in records)
             return
-        from schemas import rows as schema_rows
+        from schemas.rows import from_dicts
 
-        rows, defects = schema_rows.from_dicts(topic, records)
+        rows, defects = from_dicts(topic, records)
         if defects:
             raise CannotWrite(
                 f"{topic}: record {defects[0].index} is no record ({defects[0].reason} {defects[0].field})"
