@@ -41,8 +41,11 @@ class Source(ABC):
         """Slices (from, to] of the log's clock of about `max_rows` rows: contiguous, covering (first - 1, last]."""
 
     @abstractmethod
-    def read(self, after: int, until: int) -> dict[str, pa.Table]:
-        """Rows that arrived in (after, until] by topic, in arrival order; `schemas` form plus `_file`, `_line`."""
+    def read(self, after: int, until: int, *, ordered: bool = True) -> dict[str, pa.Table]:
+        """Rows that arrived in (after, until] by topic; `schemas` form plus `_file`, `_line`.
+
+        In arrival order, or (`ordered` false, cheaper) in any.
+        """
 
     @abstractmethod
     def dead(self, after: int, until: int) -> pa.Table:

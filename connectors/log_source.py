@@ -233,8 +233,8 @@ class LogSource(Source):
         for i in range(max_rows, len(arrival), max_rows):
             yield int(arrival[i])
 
-    def read(self, after: int, until: int) -> dict[str, pa.Table]:
-        return self._spool.read(after, until)
+    def read(self, after: int, until: int, *, ordered: bool = True) -> dict[str, pa.Table]:
+        return self._spool.read(after, until, ordered=ordered)
 
     def dead(self, after: int, until: int) -> pa.Table:
         at = self._buried["ingest_time"].to_numpy()

@@ -57,8 +57,8 @@ class Spool:
     def days(self) -> list[int]:
         return sorted(self._index)
 
-    def read(self, after: int, until: int) -> dict[str, pa.Table]:
-        """Rows with `after` < ingest_time <= `until` by topic, in arrival order (ingest_time, file, line)."""
+    def read(self, after: int, until: int, *, ordered: bool = True) -> dict[str, pa.Table]:
+        """Rows with `after` < ingest_time <= `until` by topic, in arrival order (ingest_time, file, line) or as they lie."""
         parts: dict[str, list[pa.RecordBatch]] = defaultdict(list)
         for day in range((after + 1) // DAY_MS, until // DAY_MS + 1) if until - after < 4000 * DAY_MS else self.days():
             for topic, pieces in self._index.get(day, {}).items():
@@ -67,7 +67,7 @@ class Spool:
         for topic, batches in sorted(parts.items()):
             table = _between(pa.Table.from_batches(batches, schema=self._schemas[topic]), after, until)
             if len(table):
-                out[topic] = in_order(table)
+                out[topic] = in_order(table) if ordered else table
         return out
 
     def arrivals(self, day: int) -> np.ndarray:  # type: ignore[type-arg]

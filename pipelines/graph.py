@@ -8,7 +8,9 @@ silently.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from connectors.log_sink import LogSink
 from connectors.log_source import LogSource
+from connectors.spool import in_order
 from content.lexicon import Lexicon, terms_from_records
 from content.library import Library
-from pipelines.grouping import by_person, pack_tables, unpack_tables
+from pipelines.grouping import by_person
 from pipelines.ingest import Pseudonyms
 from pipelines.ingest.machine import record_ids
 from pipelines.report import OPS, Dead, Report, write
@@ -33,45 +36,41 @@ from schemas import rows, signing
 Progress = Callable[[float], None]
 PACK = "content.pack"
 READING = 0.3  # share of the progress bar that reading takes
-_results: dict[int, list[Stepped]] = {}  # in-process runner: what the steps of a run gave
+
+
+@dataclass
+class Run:
+    """What one bounded run works on and what it gave. In process it is handed to the steps by reference, not pickled."""
+
+    tables: dict[str, pa.Table]
+    states: dict[str, tuple[bytes, bytes]]
+    until: int
+    shared: Shared
+    pseudonyms: Pseudonyms
+    done: list[Stepped] = field(default_factory=list)
+
+
+_runs: dict[int, Run] = {}
+
+
+class RowsByPerson(beam.DoFn):  # type: ignore[misc]
+    """Number of a run → (person, micro-batch of that person's rows): every person known, also without rows."""
+
+    def process(self, number: int) -> Iterator[tuple[int, str, dict[str, pa.Table]]]:
+        run = _runs[number]
+        people = by_person(run.tables, run.pseudonyms)
+        run.tables = {}
+        for user in sorted({*people, *run.states}):
+            yield number, user, people.pop(user, {})
 
 
 class PersonStep(beam.DoFn):  # type: ignore[misc]
-    """(person, rows and states) → one step of that person's machine."""
+    """(person, micro-batch) → one step of that person's machine."""
 
-    def __init__(self, run: int, until: int, shared: Shared) -> None:
-        self.run = run
-        self.until = until
-        self.shared = shared
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """In process, what all persons share is passed by reference: it is large and the same for all."""
-        _shared[self.run] = self.shared
-        return _again, (self.run, self.until)
-
-    def process(self, element: tuple[str, dict[str, Iterable[bytes]]]) -> Iterator[str]:
-        user, joined = element
-        came = [t for packed in joined["rows"] for t in [unpack_tables(packed)]]
-        states = [_split(s) for s in joined["state"]]
-        done = step(user, came[0] if came else {}, states[0] if states else None, self.until, self.shared)
-        _results.setdefault(self.run, []).append(done)
-        yield user
-
-
-_shared: dict[int, Shared] = {}
-
-
-def _again(run: int, until: int) -> PersonStep:
-    return PersonStep(run, until, _shared[run])
-
-
-def _join(states: tuple[bytes, bytes]) -> bytes:
-    return len(states[0]).to_bytes(4, "little") + states[0] + states[1]
-
-
-def _split(data: bytes) -> tuple[bytes, bytes]:
-    n = int.from_bytes(data[:4], "little")
-    return data[4 : 4 + n], data[4 + n :]
+    def process(self, element: tuple[int, str, dict[str, pa.Table]]) -> None:
+        number, user, tables = element
+        run = _runs[number]
+        run.done.append(step(user, tables, run.states.get(user), run.until, run.shared))
 
 
 class Carrier:
@@ -81,26 +80,26 @@ class Carrier:
         self.shared = shared
         self.states = states
         self.pseudonyms = Pseudonyms(shared.settings.pseudonym_key)
-        self.runs = 0
 
     def take(self, tables: dict[str, pa.Table], until: int) -> list[Stepped]:
-        """One bounded run over what arrived up to `until`; every person known is visited, by user."""
-        people = by_person(tables, self.pseudonyms)
-        self.runs += 1
-        run = self.runs
-        arrived = [(u, pack_tables(t)) for u, t in sorted(people.items())]
-        known = [(u, _join(s)) for u, s in sorted(self.states.items())]
+        """One bounded run over what arrived up to `until`; what it gave, by user."""
+        number = next(_numbers)
+        run = _runs[number] = Run(tables, self.states, until, self.shared, self.pseudonyms)
         options = PipelineOptions(["--direct_num_workers=1", "--direct_running_mode=in_memory"])
-        with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
-            came = pipeline | "RowsByPerson" >> beam.Create(arrived, reshuffle=False).with_output_types(tuple[str, bytes])
-            held = pipeline | "StateByPerson" >> beam.Create(known, reshuffle=False).with_output_types(tuple[str, bytes])
-            joined = {"rows": came, "state": held} | "JoinByPerson" >> beam.CoGroupByKey()
-            joined | "PersonStep" >> beam.ParDo(PersonStep(run, until, self.shared))
-        _shared.pop(run, None)
-        done = sorted(_results.pop(run, []), key=lambda s: s.user)
+        try:
+            with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+                slices = pipeline | "Slice" >> beam.Create([number], reshuffle=False)
+                people = slices | "RowsByPerson" >> beam.ParDo(RowsByPerson())
+                people | "PersonStep" >> beam.ParDo(PersonStep())
+        finally:
+            del _runs[number]
+        done = sorted(run.done, key=lambda s: s.user)
         for s in done:
             self.states[s.user] = (s.ingest_state, s.person_state)
         return done
+
+
+_numbers = count(1)
 
 
 def replay(
@@ -179,7 +178,7 @@ class _Replay:
             before = slices[-1][1] if slices else (self.clock if self.clock is not None else last - 1)
             slices.append((before, last))
         for i, (after, until) in enumerate(slices):
-            tables = self.source.read(after, until)
+            tables = self.source.read(after, until, ordered=False)
             for a, b in self._cuts(tables.pop(PACK, None), after, until):
                 self._slice({t: _within(table, a, b) for t, table in tables.items()}, a, b)
             progress((i + 1) / len(slices))
@@ -188,6 +187,7 @@ class _Replay:
     def _cuts(self, packs: pa.Table | None, after: int, until: int) -> Iterator[tuple[int, int]]:
         """Parts of a slice between content packs: what a pack says acts on what arrives after it."""
         if packs is not None and len(packs):
+            packs = in_order(packs)
             arrivals = packs["ingest_time"].to_numpy()
             for at in sorted({int(t) for t in arrivals}):
                 if at - 1 > after:
@@ -243,8 +243,8 @@ class _Replay:
 
 def _within(table: pa.Table, after: int, until: int) -> pa.Table:
     arrival = table["ingest_time"].to_numpy()
-    lo, hi = arrival.searchsorted(after, side="right"), arrival.searchsorted(until, side="right")
-    return table if hi - lo == len(table) else table.slice(int(lo), int(hi - lo))
+    inside = (arrival > after) & (arrival <= until)
+    return table if inside.all() else table.filter(pa.array(inside))
 
 
 def _quiet(share: float) -> None:

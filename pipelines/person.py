@@ -324,16 +324,16 @@ class Person:
         if today is None:
             return
         held = [d for d in days.days() if d.index < today.index]
-        for day in [d for d in held if self.learned < d.index <= today.index - 2]:
+        over = [d for d in held if self.learned < d.index <= today.index - 2]
+        for day in over:
             row = self.daily.summarise(day, self.minutes, self.desk.now)
             self.daily.keep(row)
             self.trend.learn(row)
-            self.minutes.start_day(today.index, (day.start_time, day.end_time), None, days)
             self.daily.close(day.index)
             self.learned = day.index
         yesterday = [d for d in held if d.index == today.index - 1]
         keep_from = yesterday[0].start_time if yesterday else today.start_time
-        self.minutes.start_day(today.index, None, keep_from, days)
+        self.minutes.start_day(today.index, [(d.start_time, d.end_time) for d in over], keep_from, days)
         self.desk.timers.set(today.at(MORNING_MIN), "MORNING")
         self._forget()
 

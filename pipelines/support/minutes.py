@@ -485,19 +485,19 @@ class Minutes:
 
     # -- days ---------------------------------------------------------------------------------------------------------
 
-    def start_day(self, day: int, learn: tuple[int, int] | None, keep_from: int, days: Days) -> None:
-        """Begin local day `day`: learn the minutes of the day two days back, whose lateness is over, and forget older ones.
+    def start_day(self, day: int, lessons: list[tuple[int, int]], keep_from: int, days: Days) -> None:
+        """Begin local day `day`: learn the days whose lateness is over, and forget what lies before them.
 
         Parameters
         ----------
-        learn
-            [start, end) in ms of day D-2; None when there is none.
+        lessons
+            [start, end) in ms of the days up to D-2 that have not been learned yet, oldest first.
         keep_from
             ms; minutes before it (less the lead) are settled and go.
         """
-        if learn is not None:
-            self._learn(day, *learn, days)
-        else:
+        for start, end in lessons:
+            self._learn(day, start, end, days)
+        if not lessons:
             self.models.start_day(day, None)
         self._settle(keep_from)
 
