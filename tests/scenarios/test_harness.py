@@ -52,7 +52,7 @@ def as_told(tmp_path: Path) -> Told:
         "risk.signal": [record("05-20 15:00", signal)],
         "case.file": [record("05-20 16:30", case)],
     }
-    return Told(outputs, {}, {}, tmp_path, CLOCK)
+    return Told(outputs, {"records_out": {}}, {}, tmp_path, CLOCK)
 
 
 def test_outputs_as_told_have_no_problem(tmp_path: Path) -> None:
