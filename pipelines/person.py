@@ -95,12 +95,11 @@ class Person:
         self.heard = inbox.status_records(self.cols)
         self.minutes.feed(inbox.queues(self.cols))
         self.daily.feed(inbox.sums(self.cols))
+        self._expect_watch()
         self._walk(records, until)
         self.minutes.finish(until)
         self.daily.advance(until, self._days())
         self.offset = self._offset(until)
-        self.desk.now = until
-        self.reminders.hear(inbox.latest(self.signs, until), self.desk)
         self._complete(until)
         return self._take(until)
 
@@ -306,10 +305,20 @@ class Person:
             self.prompts.due(key, desk, self.minutes)
 
     def _watch(self) -> None:
-        """A day without the watch, unless it was heard meanwhile (then the timer has been set again)."""
-        self.reminders.hear(inbox.latest(self.signs, self.desk.now), self.desk)
-        if not self.desk.timers.has("WATCH"):
-            self.reminders.due(self.desk, self.prompts.limiter)
+        """Look at the watch's silence; again when it is due or, once it has been told, when the watch is heard."""
+        now = self.desk.now
+        again = self.reminders.look(inbox.latest(self.signs, now), self.desk, self.prompts.limiter)
+        heard = inbox.next_arrival(self.signs, now) if self.reminders.waiting else None
+        due = min((t for t in (again, heard) if t is not None), default=None)
+        if due is not None:
+            self.desk.timers.set(due, "WATCH")
+
+    def _expect_watch(self) -> None:
+        """At the start of a run: the first sign in it matters if none came before or a silence has been told."""
+        first = inbox.next_arrival(self.signs, -1) if self.reminders.waiting else None
+        due = self.desk.timers.due("WATCH")
+        if first is not None and (due is None or first < due):
+            self.desk.timers.set(first, "WATCH")
 
     def _day_start(self) -> None:
         """Local 04:00: close the day before yesterday, learn it, and forget what lies before yesterday."""

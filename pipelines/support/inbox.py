@@ -154,6 +154,12 @@ def latest(signs: list[tuple[Ints, Ints]], until: int) -> int | None:
     return max(found, default=None)
 
 
+def next_arrival(signs: list[tuple[Ints, Ints]], after: int) -> int | None:
+    """First arrival after `after` (ms)."""
+    found = [int(arrival[i]) for arrival, _ in signs if (i := int(np.searchsorted(arrival, after, side="right"))) < len(arrival)]
+    return min(found, default=None)
+
+
 def offset(cols: dict[str, Columns], until: int) -> tuple[int, int] | None:
     """(event time, tz offset in minutes) of the record latest by event time among those that had arrived by `until`."""
     best: tuple[int, int] | None = None

@@ -20,29 +20,36 @@ class Reminders:
         self.heard: int | None = None
         self.said: list[str] = []
 
-    def hear(self, event_time: int | None, desk: Desk) -> None:
-        """The latest sign of the watch known now; a new one ends the silence."""
-        if event_time is None or (self.heard is not None and event_time <= self.heard):
-            return
-        self.heard = event_time
-        self.said = []
-        desk.timers.set(max(event_time + REMIND_MS, desk.now), "WATCH")
+    @property
+    def waiting(self) -> bool:
+        """Whether the next sign of the watch matters at once: none came yet, or its silence has been told."""
+        return self.heard is None or bool(self.said)
 
-    def due(self, desk: Desk, limiter: Limiter) -> None:
-        """A day or three days of silence are over."""
-        assert self.heard is not None
+    def look(self, latest: int | None, desk: Desk, limiter: Limiter) -> int | None:
+        """Say what is due; when to look again (ms), None = not before the watch is heard.
+
+        Parameters
+        ----------
+        latest
+            Latest event time (ms) of what the watch sent in this run, as known now.
+        """
+        if latest is not None and (self.heard is None or latest > self.heard):
+            self.heard, self.said = latest, []
+        if self.heard is None or "NOT_MONITORED" in self.said:
+            return None
+        if desk.now < self.heard + REMIND_MS:
+            return self.heard + REMIND_MS
         if "DEVICE_REMINDER" not in self.said:
-            profile = desk.profiles.effective(desk.now) or Profile.default()
-            free = quiet_end(profile, desk.now, desk.tz())
+            free = quiet_end(desk.profiles.effective(desk.now) or Profile.default(), desk.now, desk.tz())
             if free > desk.now:
-                desk.timers.set(free, "WATCH")
-                return
+                return free
             self.said.append("DEVICE_REMINDER")
             self._remind(desk, limiter)
-            desk.timers.set(max(self.heard + NOT_MONITORED_MS, desk.now), "WATCH")
-        elif "NOT_MONITORED" not in self.said:
-            self.said.append("NOT_MONITORED")
-            desk.to_therapist(self._message("NOT_MONITORED", 72, desk), "MONITORING_STATUS")
+        if desk.now < self.heard + NOT_MONITORED_MS:
+            return self.heard + NOT_MONITORED_MS
+        self.said.append("NOT_MONITORED")
+        desk.to_therapist(self._message("NOT_MONITORED", 72, desk), "MONITORING_STATUS")
+        return None
 
     def _remind(self, desk: Desk, limiter: Limiter) -> None:
         message = self._message("DEVICE_REMINDER", 24, desk)

@@ -26,10 +26,10 @@ class Timers:
     def next_due(self) -> int | None:
         return self._entries[0][0] if self._entries else None
 
-    def has(self, kind: str, key: str = "") -> bool:
-        """Whether such a timer is set."""
+    def due(self, kind: str, key: str = "") -> int | None:
+        """When such a timer is due, None if it is not set."""
         rank = ORDER.index(kind)
-        return any((e[1], e[2]) == (rank, key) for e in self._entries)
+        return next((e[0] for e in self._entries if (e[1], e[2]) == (rank, key)), None)
 
     def pop(self) -> tuple[int, str, str]:
         due, rank, key = self._entries.pop(0)
