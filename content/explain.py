@@ -70,10 +70,10 @@ def sentence(conditions: Sequence[Condition], missing: Sequence[str], locale: st
     met = [c for c in conditions if c["met"]]
     pulse = next((c for c in met if c["name"] == "HR_EPISODE"), None)
     parts = list(dict.fromkeys(_part(c, pulse, words) for c in met)) or [words["NOTHING"]]
-    if missing:
-        known = ", ".join(words.get(f"modality.{m}", words["modality.DEVICE"]) for m in missing)
-        parts.append(words["NOT_KNOWN"].replace("{list}", known))
     told = ", ".join(parts)
+    if missing and not any(SILENT.fullmatch(str(c["name"])) for c in met):  # which says so already
+        known = ", ".join(words.get(f"modality.{m}", words["modality.DEVICE"]) for m in missing)
+        told += "; " + words["NOT_KNOWN"].replace("{list}", known)
     return f"{told[0].upper()}{told[1:]}. {words['END']}"
 
 
@@ -84,7 +84,8 @@ def _part(c: Condition, pulse: Condition | None, words: Mapping[str, str]) -> st
     if name.startswith("SEARCH_SEVERITY_"):
         return _search(c, pulse, words)
     if name == "SEARCH_7D":
-        return words["SEARCH_7D"].replace("{category}", _category(c, words))
+        named = words["SEARCH_7D"].replace("{category}", _category(c, words))
+        return named if c.get("unit") else words["SEARCH_7D_PLAIN"]
     if name == "SEARCH_COUNT_24H":
         return words["SEARCH_COUNT_24H"].replace("{amount}", _number(c.get("amount")))
     if name.startswith("ITEM9_"):

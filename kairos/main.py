@@ -6,6 +6,7 @@ line on stderr; an error of ours is one line too, and never shows what was in th
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -97,6 +98,7 @@ def replay(
     settings = Settings.load(config)
     _say_demo(settings)
 
+    logging.getLogger().setLevel(logging.ERROR)  # Beam's remarks on extras that are not installed
     from pipelines import graph
 
     with _Progress("replay") as bar:

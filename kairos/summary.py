@@ -20,7 +20,7 @@ LABEL = (
     "No one monitors in real time unless your care team says so."
 )
 SHOWN = 40  # newest notifications on the terminal; all of them are in the folder
-WIDTH_PIPED = 140
+WIDTH_PIPED = 160
 
 
 @dataclass
@@ -91,7 +91,7 @@ def _table(console: Console, told: Told) -> None:
         return
     table = Table(show_edge=False, pad_edge=False)
     for name in ("person", "local time", "tier", "to"):
-        table.add_column(name, no_wrap=True, max_width=28)
+        table.add_column(name, no_wrap=True, max_width=16)
     table.add_column("why", ratio=1)
     table.add_column("not known")
     for record in told.rows:
