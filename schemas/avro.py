@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import fastavro
@@ -14,11 +14,11 @@ from schemas.topics import topic
 MARKER = b"\xc3\x01"
 
 
-class NotThisSchema(ValueError):
+class NotThisSchema(ValueError):  # noqa: N818 (says what it is)
     """Bytes that are no record of this topic."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parsed(name: str) -> tuple[Any, bytes]:
     schema = fastavro.parse_schema(topic(name).avro)
     mark = bytes.fromhex(fingerprint(to_parsing_canonical_form(topic(name).avro), "CRC-64-AVRO"))

@@ -1,7 +1,7 @@
 """Whether every schema can read what its earlier versions wrote, and be read by them (`kairos schemas check`).
 
-A copy of each released version stands in `schemas/history/<topic>/<version>.json`. Within a major version a field may be
-added if it is optional; nothing may go, change its type, become required, or lose an enum value.
+A copy of each released version stands in `schemas/history/<topic>/<version>.json`. Within a major version a
+field may be added if it is optional; nothing may go, change its type, become required, or lose an enum value.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def compact(value: Any) -> str:
 def derive(*parts: Any) -> str:
     """UUIDv5 of the compact JSON array of `parts`.
 
-    >>> derive("notifications", "p01", "L2|x|SELF|1") == str(uuid.uuid5(NAMESPACE, '["notifications","p01","L2|x|SELF|1"]'))
+    >>> derive("audit", "p01", 12) == str(uuid.uuid5(NAMESPACE, '["audit","p01",12]'))
     True
     """
     return _format(_hash(compact(list(parts))))
@@ -54,14 +54,29 @@ def output_ids(topic: str, user: str, *columns: Any) -> pa.Array:
     columns
         Sequences of equal length (numpy integers, lists of str), one a part.
     """
-    head = compact([topic, user])[:-1]
+    return _many(f"{compact([topic, user])[:-1]},", columns)
+
+
+def input_ids(topic: str, users: Any, sources: Any, seqs: Any) -> pa.Array:
+    """`input_id` of many records.
+
+    Parameters
+    ----------
+    users, sources, seqs
+        Sequences of equal length (Arrow or numpy arrays, lists); a source may be None, a seq not.
+    """
+    return _many(f"{compact([topic])[:-1]},", (users, sources, seqs))
+
+
+def _many(head: str, columns: Sequence[Any]) -> pa.Array:
+    """Ids of JSON arrays that begin with `head` and go on with one part a column."""
     texts = [_texts(c) for c in columns]
     base = _BASE.copy()
     base.update(head.encode())
     copy, digests = base.copy, []
     for name in map(",".join, zip(*texts, strict=True)):
         h = copy()
-        h.update(f",{name}]".encode())
+        h.update(f"{name}]".encode())
         digests.append(h.digest())
     return _uuids(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 20)[:, :16].copy())
 
@@ -77,15 +92,24 @@ def _uuids(raw: npt.NDArray[np.uint8]) -> pa.Array:
     n = len(raw)
     text = np.full((n, 36), ord("-"), np.uint8)
     for place, first, last in _GROUPS:
-        text[:, place : place + 2 * (last - first)] = _HEX[raw[:, first:last]].view(np.uint8).reshape(n, -1)
+        text[:, place : place + 2 * (last - first)] = (
+            _HEX[raw[:, first:last]].view(np.uint8).reshape(n, 2 * (last - first))
+        )
     offsets = np.arange(0, 36 * (n + 1), 36, dtype=np.int32)
     return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
 def _texts(column: Any) -> Sequence[str]:
-    if isinstance(column, np.ndarray) and column.dtype.kind in "iu":
-        return [str(v) for v in column.tolist()]
-    values = column.to_pylist() if isinstance(column, pa.Array | pa.ChunkedArray) else list(column)
+    if isinstance(column, pa.Array | pa.ChunkedArray):
+        values = column.to_pylist()
+    else:
+        values = column.tolist() if isinstance(column, np.ndarray) else list(column)
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return list(map(str, values))
+    if kinds <= {str, type(None)}:
+        known = {v: compact(v) for v in set(values)}  # users and sources repeat
+        return [known[v] for v in values]
     return [compact(v) for v in values]
 
 

@@ -1,30 +1,27 @@
 """Records of a topic as Arrow tables: from JSON dicts and Parquet, checked strictly, and back.
 
-A record that does not fit is a `Defect`: its number, a closed reason, the field; never its payload (contracts.md 4). Clean
-rows are checked by columns; rows are looked at one by one only where something is off, or where a value is nested.
+A record that does not fit is a `Defect`: its number, a closed reason, the field; never its payload (contracts.md 4).
+Clean rows are checked by columns; rows are looked at one by one only in the few hundred around one that is off.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.topics import ENVELOPE, YEAR_2100, Field, Topic, topic
+from schemas.checks import ALLOWED, LIMITS, NAMES, SCHEMA, UNKNOWN, check, check_field, faults, names, needs_a_look
+from schemas.json_lines import to_json_lines
+from schemas.topics import ENVELOPE, Field, Topic, topic
 
-SCHEMA, OUT_OF_RANGE, UNKNOWN = "SCHEMA", "OUT_OF_RANGE", "(unknown)"
-LIMITS = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
-UNITS = {"STRESS": "SCORE", "BODY_BATTERY": "SCORE", "FLUID": "ML", "MEDICATION": "TAKEN", "SLEEP": "MIN", "IN_BED": "MIN"}
-NAMES = tuple(f.name for f in ENVELOPE)
-ALLOWED = frozenset((*NAMES, "value"))
-NO_PERSON = {"content.pack": "_content/", "dlq": "_ops"}
+__all__ = ["Defect", "check", "complete", "conform", "empty", "from_dicts", "to_dicts", "to_json_lines"]
+
+BLOCK = 512  # rows that are looked at one by one when one of them is off
 _INT, _FLOAT = frozenset({int, type(None)}), frozenset({int, float, type(None)})
 
 
@@ -54,29 +51,42 @@ def from_dicts(name: str, records: Sequence[Any]) -> tuple[pa.Table, list[Defect
         Rows in order, `Topic.table_schema`; `ingest_time` absent = `event_time`, `tz_offset_min` absent = 0.
     """
     t = topic(name)
-    table = None if any(f.nested for f in t.fields) else _fast(t, records)
+    table = _fast(t, records)
     if table is not None:
         return table, []
+    tables, defects = [], []
+    for start in range(0, len(records), BLOCK):
+        block = records[start : start + BLOCK]
+        table = _fast(t, block) if len(records) > BLOCK else None
+        if table is None:
+            table, found = _one_by_one(t, block, start)
+            defects += found
+        tables.append(table)
+    return pa.concat_tables(tables).combine_chunks() if tables else empty(name), defects
+
+
+def _one_by_one(t: Topic, records: Sequence[Any], start: int) -> tuple[pa.Table, list[Defect]]:
     good, defects = [], []
-    for i, record in enumerate(records):
+    for i, record in enumerate(records, start):
         problem = check(t, record)
-        if problem is None:
-            good.append(record if not t.risk_bearing else _known(t, record))
-        else:
+        if problem is not None:
             defects.append(Defect(i, *problem))
-    return _table(t, good), defects
+        else:
+            good.append(_plain_numbers(t, _known(t, record) if t.risk_bearing else record))
+    return complete(_raw_table(t, good)), defects
 
 
 def _fast(t: Topic, records: Sequence[Any]) -> pa.Table | None:
     """The table if every record is clean, None if somebody has to look."""
+    if t.control:
+        return None
     try:
         keys = {tuple(r) for r in records}
         values = [r["value"] for r in records]
         inner = {tuple(v) for v in values}
     except (TypeError, KeyError):
         return None
-    names = frozenset(f.name for f in t.fields)
-    if any(not ALLOWED.issuperset(k) for k in keys) or any(not names.issuperset(k) for k in inner):
+    if not all(ALLOWED.issuperset(k) for k in keys) or not all(names(t.name).issuperset(k) for k in inner):
         return None
     if not _types_fit(t, records, values):
         return None
@@ -84,23 +94,22 @@ def _fast(t: Topic, records: Sequence[Any]) -> pa.Table | None:
         table = _raw_table(t, records)
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
         return None
-    return None if any(mask.any() for mask, _, _ in _faults(t, table)) else complete(table)
+    return None if any(mask.any() for mask, _, _ in faults(t, table)) else complete(table)
 
 
 def _types_fit(t: Topic, records: Sequence[Any], values: Sequence[Any]) -> bool:
-    """What Arrow would convert silently: truth values and fractions into numbers, bytes into text."""
+    """What Arrow would convert silently: truth values and fractions into numbers, and anything nested."""
     for holder, fields in ((records, ENVELOPE), (values, t.fields)):
         for f in fields:
             if f.kind in ("int", "long"):
                 if not _INT.issuperset({type(r.get(f.name)) for r in holder}):
                     return False
-            elif f.kind == "double" and not _FLOAT.issuperset({type(r.get(f.name)) for r in holder}):
+            elif f.kind == "double":
+                if not _FLOAT.issuperset({type(r.get(f.name)) for r in holder}):
+                    return False
+            elif f.nested and any(check_field(f, r.get(f.name)) is not None for r in holder):
                 return False
     return True
-
-
-def _table(t: Topic, records: Sequence[Any]) -> pa.Table:
-    return complete(_raw_table(t, records))
 
 
 def _raw_table(t: Topic, records: Sequence[Any]) -> pa.Table:
@@ -120,161 +129,27 @@ def complete(table: pa.Table) -> pa.Table:
 
 def _known(t: Topic, record: dict[str, Any]) -> dict[str, Any]:
     """Without fields that nobody knows: a risk-bearing record is not lost to them."""
-    names = {f.name for f in t.fields}
-    return {**{k: v for k, v in record.items() if k in NAMES}, "value": {k: v for k, v in record["value"].items() if k in names}}
+    known = names(t.name)
+    value = {k: v for k, v in record["value"].items() if k in known}
+    return {**{k: v for k, v in record.items() if k in NAMES}, "value": value}
 
 
-# -- one record -------------------------------------------------------------------------------------------------------
+def _plain_numbers(t: Topic, record: dict[str, Any]) -> dict[str, Any]:
+    """Whole numbers as doubles where the topic says double: Arrow refuses those above 2^53 otherwise."""
+    return {**record, "value": {f.name: _doubles(f, record["value"].get(f.name)) for f in t.fields}}
 
 
-def check(t: Topic, record: Any) -> tuple[str, str] | None:
-    """(reason, field) of what is wrong with a record in contract form, or None."""
-    if not isinstance(record, dict):
-        return SCHEMA, "value"
-    for f in ENVELOPE:
-        problem = _check(f, record.get(f.name))
-        if problem is not None:
-            return problem
-    if not _person(t.name, record["user"]):
-        return SCHEMA, "user"
-    if record.get("ingest_time") is None and not 0 <= record["event_time"] <= YEAR_2100:
-        return OUT_OF_RANGE, "event_time"
-    value = record.get("value")
-    if not isinstance(value, dict):
-        return SCHEMA, "value"
-    if not t.risk_bearing and (not ALLOWED.issuperset(record) or any(k not in _names(t) for k in value)):
-        return SCHEMA, UNKNOWN
-    for f in t.fields:
-        problem = _check(f, value.get(f.name))
-        if problem is not None:
-            return problem
-    return _together(t, value)
-
-
-def _person(name: str, user: str) -> bool:
-    """A person's id is not empty and does not begin with `_`; records about no person have their own form."""
-    if user.startswith("_"):
-        return name in NO_PERSON and user.startswith(NO_PERSON[name])
-    return bool(user)
-
-
-_name_cache: dict[str, frozenset[str]] = {}
-
-
-def _names(t: Topic) -> frozenset[str]:
-    if t.name not in _name_cache:
-        _name_cache[t.name] = frozenset(f.name for f in t.fields)
-    return _name_cache[t.name]
-
-
-def _check(f: Field, x: Any) -> tuple[str, str] | None:
-    if x is None:
-        return (SCHEMA, f.name) if f.required else None
-    if not _CHECKS[f.kind](f, x):
-        return SCHEMA, f.name
-    if f.kind in ("int", "long", "double") and ((f.minimum is not None and x < f.minimum) or (f.maximum is not None and x > f.maximum)):
-        return OUT_OF_RANGE, f.name
-    if f.nested:
-        inner = _inside(f, x)
-        if inner is not None:
-            return inner[0], f"{f.name}.{inner[1]}" if inner[1] else f.name
-    return None
-
-
-def _inside(f: Field, x: Any) -> tuple[str, str] | None:
-    if f.kind == "record":
-        if any(k not in {g.name for g in f.fields} for k in x):
-            return SCHEMA, UNKNOWN
-        return next((p for g in f.fields if (p := _check(g, x.get(g.name))) is not None), None)
-    assert f.items is not None
-    for item in x.values() if f.kind == "map" else x:
-        problem = (SCHEMA, "") if item is None else _check(f.items, item)
-        if problem is not None:
-            return problem
-    return None
-
-
-def _is_int(f: Field, x: Any) -> bool:
-    low, high = LIMITS[f.kind]
-    return type(x) is int and low <= x <= high
-
-
-_CHECKS: dict[str, Callable[[Field, Any], bool]] = {
-    "string": lambda f, x: isinstance(x, str),
-    "int": _is_int,
-    "long": _is_int,
-    "double": lambda f, x: type(x) in (int, float) and -1e308 < x < 1e308 and math.isfinite(x),
-    "boolean": lambda f, x: isinstance(x, bool),
-    "enum": lambda f, x: isinstance(x, str) and x in f.symbols,
-    "array": lambda f, x: isinstance(x, list),
-    "map": lambda f, x: isinstance(x, dict) and all(isinstance(k, str) for k in x),
-    "record": lambda f, x: isinstance(x, dict),
-}
-
-
-def _together(t: Topic, value: dict[str, Any]) -> tuple[str, str] | None:
-    """What two fields say together."""
-    if t.name == "device.wellness" and UNITS[value["kind"]] != value["unit"]:
-        return SCHEMA, "unit"
-    if t.name == "chat.inbound" and value.get("text") is None and value.get("option_id") is None:
-        return SCHEMA, "text"
-    return None
-
-
-# -- columns ----------------------------------------------------------------------------------------------------------
-
-Fault = tuple[npt.NDArray[np.bool_], str, str]
-
-
-def _faults(t: Topic, table: pa.Table) -> Iterable[Fault]:
-    """(rows, reason, field) of everything that is wrong with top-level fields."""
-    for f in ENVELOPE:
-        yield from _column_faults(f, table[f.name])
-    users = table["user"].combine_chunks().dictionary_encode()
-    wrong = np.array([not _person(t.name, u) for u in users.dictionary.to_pylist()] + [True])
-    yield wrong[users.indices.fill_null(-1).to_numpy(zero_copy_only=False)], SCHEMA, "user"
-    if table["ingest_time"].null_count:
-        placed = pc.and_(pc.greater_equal(table["event_time"], 0), pc.less_equal(table["event_time"], YEAR_2100))
-        yield _mask(pc.fill_null(pc.and_(table["ingest_time"].is_null(), pc.invert(placed)), False)), OUT_OF_RANGE, "event_time"
-    value = table["value"].combine_chunks()
-    if value.null_count:
-        yield value.is_null().to_numpy(zero_copy_only=False), SCHEMA, "value"
-    columns = {f.name: value.field(f.name) for f in t.fields}
-    for f in t.fields:
-        yield from _column_faults(f, columns[f.name])
-    if t.name == "device.wellness":
-        fits = pc.equal(pc.index_in(columns["unit"], pa.array(list(UNITS.values()))), -1)
-        pairs = zip(columns["kind"].to_pylist(), columns["unit"].to_pylist(), strict=True)
-        fits = np.array([UNITS.get(k or "") == u for k, u in pairs], np.bool_)
-        yield ~fits, SCHEMA, "unit"
-    if t.name == "chat.inbound":
-        yield pc.and_(columns["text"].is_null(), columns["option_id"].is_null()).to_numpy(zero_copy_only=False), SCHEMA, "text"
-
-
-def _column_faults(f: Field, column: Any) -> Iterable[Fault]:
-    if f.required and column.null_count:
-        yield _mask(pc.is_null(column)), SCHEMA, f.name
-    if f.kind == "enum":
-        unknown = pc.and_(pc.is_valid(column), pc.invert(pc.is_in(column, value_set=pa.array(f.symbols, pa.string()))))
-        if pc.any(unknown).as_py():
-            yield _mask(unknown), SCHEMA, f.name
-    if f.kind not in ("int", "long", "double") or column.null_count == len(column):
-        return
+def _doubles(f: Field, x: Any) -> Any:
+    if x is None or not (f.nested or f.kind == "double"):
+        return x
     if f.kind == "double":
-        finite = pc.is_finite(column)
-        if not pc.all(finite).as_py():
-            yield _mask(pc.fill_null(pc.invert(finite), False)), SCHEMA, f.name
-    ends = pc.min_max(column).as_py()
-    if f.minimum is not None and ends["min"] is not None and ends["min"] < f.minimum:
-        yield _mask(pc.fill_null(pc.less(column, f.minimum), False)), OUT_OF_RANGE, f.name
-    if f.maximum is not None and ends["max"] is not None and ends["max"] > f.maximum:
-        yield _mask(pc.fill_null(pc.greater(column, f.maximum), False)), OUT_OF_RANGE, f.name
-
-
-def _mask(column: Any) -> npt.NDArray[np.bool_]:
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    out: npt.NDArray[np.bool_] = array.to_numpy(zero_copy_only=False)
-    return out
+        return float(x)
+    if f.kind == "record":
+        return {g.name: _doubles(g, x.get(g.name)) for g in f.fields}
+    assert f.items is not None
+    if f.kind == "map":
+        return {k: _doubles(f.items, v) for k, v in x.items()}
+    return [_doubles(f.items, v) for v in x]
 
 
 # -- from Parquet -----------------------------------------------------------------------------------------------------
@@ -283,40 +158,50 @@ def _mask(column: Any) -> npt.NDArray[np.bool_]:
 def conform(name: str, table: pa.Table) -> tuple[pa.Table, list[Defect]]:
     """A table of envelope columns and a struct column `value` in the form of the topic, and the rows that don't fit.
 
-    Integers of other widths, narrower floats, dictionaries and millisecond stamps are converted; nothing else is.
+    Integers of other widths, narrower floats, dictionaries and time stamps are converted; nothing else is. A column of
+    another type makes every row of the table a defect.
     """
     t, n = topic(name), len(table)
-    if not t.risk_bearing and any(c not in ALLOWED for c in table.column_names):
-        return empty(name), [Defect(i, SCHEMA, UNKNOWN) for i in range(n)]
-    columns: list[Any] = []
-    value = table["value"].combine_chunks() if "value" in table.column_names else None
+    given = table.column_names
+    if len(set(given)) < len(given) or (not t.risk_bearing and not ALLOWED.issuperset(given)):
+        return _none_of(name, n, UNKNOWN)
+    value = table["value"].combine_chunks() if "value" in given else None
     if value is None or not pa.types.is_struct(value.type):
-        return empty(name), [Defect(i, SCHEMA, "value") for i in range(n)]
-    given = {f.name for f in value.type}
-    if not t.risk_bearing and given - _names(t):
-        return empty(name), [Defect(i, SCHEMA, UNKNOWN) for i in range(n)]
-    fields = dict(zip((f.name for f in value.type), value.flatten(), strict=True))
+        return _none_of(name, n, "value")
+    inner = [f.name for f in value.type]
+    if len(set(inner)) < len(inner) or (not t.risk_bearing and not names(name).issuperset(inner)):
+        return _none_of(name, n, UNKNOWN)
+    fields = dict(zip(inner, value.flatten(), strict=True))
+    beyond: dict[str, npt.NDArray[np.bool_]] = {}
     try:
-        for f in ENVELOPE:
-            columns.append(_cast(f, table[f.name].combine_chunks() if f.name in table.column_names else None, n))
-        parts = [_cast(f, fields.get(f.name), n) for f in t.fields]
-    except _Misfit as misfit:
-        return empty(name), [Defect(i, SCHEMA, str(misfit)) for i in range(n)]
-    struct = pa.StructArray.from_arrays(parts, fields=list(t.value_type), mask=value.is_null() if value.null_count else None)
-    made = pa.Table.from_arrays([*columns, struct], schema=t.table_schema)
-    return _without_faults(t, made)
+        outer = [_cast(f, table[f.name].combine_chunks() if f.name in given else None, n, beyond) for f in ENVELOPE]
+        parts = [_cast(f, fields.get(f.name), n, beyond) for f in t.fields]
+    except _MisfitError as misfit:
+        return _none_of(name, n, str(misfit))
+    struct = pa.StructArray.from_arrays(
+        parts, fields=list(t.value_type), mask=value.is_null() if value.null_count else None
+    )
+    return _without_faults(t, pa.Table.from_arrays([*outer, struct], schema=t.table_schema), beyond)
 
 
-def _without_faults(t: Topic, table: pa.Table) -> tuple[pa.Table, list[Defect]]:
+def _none_of(name: str, n: int, field: str) -> tuple[pa.Table, list[Defect]]:
+    return empty(name), [Defect(i, SCHEMA, field) for i in range(n)]
+
+
+def _without_faults(
+    t: Topic, table: pa.Table, beyond: dict[str, npt.NDArray[np.bool_]]
+) -> tuple[pa.Table, list[Defect]]:
     first: dict[int, tuple[str, str]] = {}
-    for mask, reason, field in _faults(t, table):
+    for field, mask in beyond.items():
+        first |= {i: (SCHEMA, field) for i in np.flatnonzero(mask).tolist() if i not in first}
+    for mask, reason, field in faults(t, table):
         for i in np.flatnonzero(mask).tolist():
             first.setdefault(i, (reason, field))
-    if any(f.nested for f in t.fields):
-        for i, record in enumerate(to_dicts(t.name, table)):
-            problem = first.get(i) or check(t, record)
+    if needs_a_look(t, table):
+        for i, record in enumerate(to_dicts(t.name, table, keep_nulls=True)):
+            problem = None if i in first else check(t, record)
             if problem is not None:
-                first.setdefault(i, problem)
+                first[i] = problem
     if not first:
         return complete(table), []
     keep = np.ones(len(table), np.bool_)
@@ -324,34 +209,64 @@ def _without_faults(t: Topic, table: pa.Table) -> tuple[pa.Table, list[Defect]]:
     return complete(table.filter(pa.array(keep))), [Defect(i, *first[i]) for i in sorted(first)]
 
 
-class _Misfit(Exception):
+class _MisfitError(Exception):
     """A column of another type."""
 
 
-def _cast(f: Field, column: Any, n: int) -> Any:
+def _cast(f: Field, column: Any, n: int, beyond: dict[str, npt.NDArray[np.bool_]]) -> Any:
+    """The column in the topic's type; rows whose number does not fit into it go to `beyond`."""
     if column is None or pa.types.is_null(column.type):
         return pa.nulls(n, f.arrow)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    kind = column.type
-    if kind == f.arrow:
+    if column.type == f.arrow:
         return column
-    ints, floats = pa.types.is_integer(kind), pa.types.is_floating(kind)
-    fits = (
-        (f.kind in ("int", "long") and ints)
-        or (f.kind == "double" and (ints or floats))
-        or (f.kind == "long" and pa.types.is_timestamp(kind))
-        or (f.kind in ("string", "enum") and (pa.types.is_large_string(kind) or pa.types.is_string_view(kind)))
-        or f.nested
-    )
-    if not fits:
-        raise _Misfit(f.name)
+    if not _convertible(f, column.type):
+        raise _MisfitError(f.name)
     try:
-        if pa.types.is_timestamp(kind):
-            column = column.cast(pa.timestamp("ms"))
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.timestamp("ms"), safe=False)  # finer stamps are cut to the millisecond
+        elif f.kind in LIMITS and pa.types.is_integer(column.type):
+            column, wide = _within(f, column)
+            if wide.any():
+                beyond[f.name] = wide
         return column.cast(f.arrow)
     except pa.ArrowException:
-        raise _Misfit(f.name) from None
+        raise _MisfitError(f.name) from None
+
+
+def _within(f: Field, column: Any) -> tuple[Any, npt.NDArray[np.bool_]]:
+    """The column without numbers that the topic's type can't hold, and where they were."""
+    low, high = LIMITS[f.kind]
+    bits = column.type.bit_width
+    signed = pa.types.is_signed_integer(column.type)
+    low, high = max(low, -(2 ** (bits - 1)) if signed else 0), min(high, 2 ** (bits - 1 if signed else bits) - 1)
+    fits = pc.and_(
+        pc.greater_equal(column, pa.scalar(low, column.type)), pc.less_equal(column, pa.scalar(high, column.type))
+    )
+    wide = pc.invert(pc.fill_null(fits, True)).to_numpy(zero_copy_only=False)
+    return (pc.if_else(pa.array(~wide), column, pa.scalar(None, column.type)) if wide.any() else column), wide
+
+
+def _convertible(f: Field, kind: Any) -> bool:
+    """Whether a type says the same as the topic's: "84" is no number, a fraction no count, at every level."""
+    is_ = pa.types
+    if f.kind in ("int", "long"):
+        return bool(is_.is_integer(kind) or (f.kind == "long" and is_.is_timestamp(kind)))
+    if f.kind == "double":
+        return bool(is_.is_integer(kind) or is_.is_floating(kind))
+    if f.kind in ("string", "enum"):
+        return bool(is_.is_string(kind) or is_.is_large_string(kind) or is_.is_string_view(kind))
+    if f.kind == "array":
+        assert f.items is not None
+        return bool(is_.is_list(kind) or is_.is_large_list(kind)) and _convertible(f.items, kind.value_type)
+    if f.kind == "map":
+        assert f.items is not None
+        return bool(is_.is_map(kind)) and is_.is_string(kind.key_type) and _convertible(f.items, kind.item_type)
+    if f.kind == "record":
+        inner = {g.name: g for g in f.fields}
+        return bool(is_.is_struct(kind)) and all(g.name in inner and _convertible(inner[g.name], g.type) for g in kind)
+    return bool(is_.is_boolean(kind))
 
 
 # -- back -------------------------------------------------------------------------------------------------------------
@@ -362,49 +277,41 @@ def empty(name: str) -> pa.Table:
     return topic(name).table_schema.empty_table()
 
 
-def to_dicts(name: str, table: pa.Table) -> list[dict[str, Any]]:
-    """Records in contract form; what is null is absent."""
+def to_dicts(name: str, table: pa.Table, *, keep_nulls: bool = False) -> list[dict[str, Any]]:
+    """Records in contract form; what is null is absent (`keep_nulls`: in nested values it stays, to be found)."""
     t = topic(name)
     if not len(table):
         return []
     outer = [table[f.name].to_pylist() for f in ENVELOPE]
     value = table["value"].combine_chunks()
-    inner = [_plain(f, value.field(f.name)) for f in t.fields]
-    outer_names, inner_names = NAMES, [f.name for f in t.fields]
+    inner = [_plain(f, part, keep_nulls) for f, part in zip(t.fields, value.flatten(), strict=True)]
+    inner_names = [f.name for f in t.fields]
     gone = value.is_null().to_pylist() if value.null_count else None
     out = []
     inside = zip(*inner, strict=True) if inner else iter([()] * len(table))
     for i, (envelope, fields) in enumerate(zip(zip(*outer, strict=True), inside, strict=True)):
-        record: dict[str, Any] = {k: v for k, v in zip(outer_names, envelope, strict=True) if v is not None}
+        record: dict[str, Any] = {k: v for k, v in zip(NAMES, envelope, strict=True) if v is not None}
         if gone is None or not gone[i]:
             record["value"] = {k: v for k, v in zip(inner_names, fields, strict=True) if v is not None}
         out.append(record)
     return out
 
 
-def _plain(f: Field, column: pa.Array) -> list[Any]:
-    values = column.to_pylist()
-    return [_unwrap(f, v) for v in values] if f.nested else values
+def _plain(f: Field, column: pa.Array, keep_nulls: bool) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    return [_unwrap(f, v, keep_nulls) for v in values] if f.nested else values
 
 
-def _unwrap(f: Field, x: Any) -> Any:
+def _unwrap(f: Field, x: Any, keep: bool) -> Any:
     """Maps as dicts, nulls absent, at every level."""
     if x is None:
         return None
     if f.kind == "map":
         assert f.items is not None
-        return {k: _unwrap(f.items, v) for k, v in x}
+        return {k: _unwrap(f.items, v, keep) for k, v in x if keep or v is not None}
     if f.kind == "array":
         assert f.items is not None
-        return [_unwrap(f.items, v) for v in x] if f.items.nested else x
+        return [_unwrap(f.items, v, keep) for v in x if keep or v is not None]
     if f.kind == "record":
-        return {g.name: _unwrap(g, x[g.name]) for g in f.fields if x[g.name] is not None}
+        return {g.name: _unwrap(g, x[g.name], keep) for g in f.fields if x[g.name] is not None}
     return x
-
-
-def to_json_lines(name: str, table: pa.Table) -> bytes:
-    """One JSON object a line, in the key order of the contract."""
-    dumps = orjson.dumps
-    lines = [dumps(r) for r in to_dicts(name, table)]
-    lines.append(b"")
-    return b"\n".join(lines)

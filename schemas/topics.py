@@ -12,10 +12,13 @@ import pyarrow as pa
 
 FOLDER = Path(__file__).parent / "definitions"
 NAMESPACE = "org.kairos"
-SCALARS = {"string": pa.string(), "int": pa.int32(), "long": pa.int64(), "double": pa.float64(), "boolean": pa.bool_(), "enum": pa.string()}
+SCALARS = {
+    "string": pa.string(), "enum": pa.string(), "int": pa.int32(), "long": pa.int64(), "double": pa.float64(),
+    "boolean": pa.bool_(),
+}  # fmt: skip
 
 
-class UnknownTopic(KeyError):
+class UnknownTopic(KeyError):  # noqa: N818 (says what it is)
     """A name that is no topic."""
 
 
@@ -71,7 +74,8 @@ class Field:
         """Range as read by people, empty if there is none."""
         if self.minimum is None and self.maximum is None:
             return ""
-        return f"{self.minimum if self.minimum is not None else ''} to {self.maximum if self.maximum is not None else ''}"
+        low, high = ("" if end is None else str(end) for end in (self.minimum, self.maximum))
+        return f"{low} to {high}"
 
 
 @dataclass(frozen=True)
@@ -121,16 +125,26 @@ class Topic:
         """Avro schema of a record: envelope and value, with a doc on every field."""
         stem = "".join(p.capitalize() for p in self.name.replace("_", ".").split("."))
         fields = [_avro_field(f, stem) for f in ENVELOPE]
-        value = {"type": "record", "name": f"{stem}Value", "doc": self.doc, "fields": [_avro_field(f, stem) for f in self.fields]}
+        own = [_avro_field(f, stem) for f in self.fields]
+        value = {"type": "record", "name": f"{stem}Value", "doc": self.doc, "fields": own}
         fields.append({"name": "value", "type": value, "doc": "the topic's own fields"})
-        return {"type": "record", "name": stem, "namespace": NAMESPACE, "doc": self.doc, "kairos": f"{self.name}:{self.version}", "fields": fields}
+        return {
+            "type": "record", "name": stem, "namespace": NAMESPACE, "doc": self.doc, "fields": fields,
+            "kairos": f"{self.name}:{self.version}",
+        }  # fmt: skip
 
 
 YEAR_2100 = 4_102_444_800_000  # a clock beyond it is none: it would run the timers of decades
 ENVELOPE = (
     Field("user", "string", True, "person; Kafka key everywhere; a pseudonym after ingest"),
     Field("event_time", "long", True, "when it happened by the device, ms since 1970 UTC"),
-    Field("ingest_time", "long", False, "when it arrived, ms since 1970 UTC: the log's clock; absent in a log = event_time", 0, YEAR_2100),
+    Field(
+        "ingest_time",
+        "long",
+        minimum=0,
+        maximum=YEAR_2100,
+        doc="when it arrived, ms since 1970 UTC: the log's clock; absent in a log = event_time",
+    ),
     Field("tz_offset_min", "int", False, "minutes east of UTC; absent = 0", -1080, 1080),
     Field("source_id", "string", False, "device stream"),
     Field("seq", "long", False, "counter of the device stream"),
@@ -178,7 +192,8 @@ def read_topic(path: Path) -> Topic:
     return Topic(
         name=data["topic"], version=data["version"], doc=data["doc"], klass=data["class"], modality=data["modality"],
         retention_days=data["retention_days"], compacted=data["compacted"], partitions=data["partitions"],
-        readers=tuple(data["readers"]), id_parts=tuple(data["id_parts"]), control=data["control"], risk_bearing=data["risk_bearing"],
+        readers=tuple(data["readers"]), id_parts=tuple(data["id_parts"]), control=data["control"],
+        risk_bearing=data["risk_bearing"],
         fields=tuple(read_field(f) for f in data["fields"]), examples=tuple(data["examples"]),
     )  # fmt: skip
 
