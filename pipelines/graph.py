@@ -19,6 +19,7 @@ import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from connectors.base import Source
 from connectors.log_sink import LogSink
 from connectors.log_source import LogSource
 from connectors.spool import in_order
@@ -145,7 +146,9 @@ def replay(
     told = progress or _quiet
     with LogSource(logs, start=begin, end=end, progress=lambda share: told(READING * share)) as source:
         sink = LogSink(out, fmt, append=kept is not None)
-        run = _Replay(source, sink, Report(source.files, kept.report if kept is not None else None), settings, library, kept)
+        run = _Replay(
+            source, sink, Report(source.files, kept.report if kept is not None else None), settings, library, kept
+        )
         clock = run.go(end, lambda share: told(READING + (1 - READING) * share))
         sink.close()
         records_in, first, last = source.records_in, source.first, source.last
@@ -159,7 +162,7 @@ class _Replay:
     """One replay: slices of the source through the carrier into the sink."""
 
     def __init__(
-        self, source: LogSource, sink: LogSink, report: Report, settings: Settings, library: Library, kept: Kept | None
+        self, source: Source, sink: LogSink, report: Report, settings: Settings, library: Library, kept: Kept | None
     ) -> None:
         self.source, self.sink, self.report, self.settings, self.bundled = source, sink, report, settings, library
         self.clock = kept.clock if kept is not None else None
@@ -206,13 +209,19 @@ class _Replay:
         self.unsigned = []
         topics = sorted({t for s in done for t in (*s.tables, *s.records)})
         for topic in topics:
-            self._write(topic, [s.tables[topic] for s in done if topic in s.tables], [r for s in done for r in s.records.get(topic, [])])
+            self._write(
+                topic,
+                [s.tables[topic] for s in done if topic in s.tables],
+                [r for s in done for r in s.records.get(topic, [])],
+            )
 
     def _write(self, topic: str, tables: list[pa.Table], records: list[dict[str, Any]]) -> None:
         if records:
             table, defects = rows.from_dicts(topic, records)
             if defects:  # what we say must fit our own schemas: a defect of a deploy, not of a payload
-                raise AssertionError(f"output of {topic} does not fit its schema: {defects[0].reason} {defects[0].field}")
+                raise AssertionError(
+                    f"output of {topic} does not fit its schema: {defects[0].reason} {defects[0].field}"
+                )
             tables = [*tables, table]
         if tables:
             self.sink.write(topic, tables)
@@ -227,7 +236,9 @@ class _Replay:
             if name in self.known_packs:
                 self.report.duplicates[PACK] += 1
             elif not signing.verify(record["value"], self.settings.trusted_keys):
-                self.unsigned.append((PACK, "UNSIGNED", "signature", record["event_time"], record["ingest_time"], file, line))
+                self.unsigned.append(
+                    (PACK, "UNSIGNED", "signature", record["event_time"], record["ingest_time"], file, line)
+                )
             else:
                 self.known_packs.add(name)
                 self.packs.append({**record, "event_id": name})

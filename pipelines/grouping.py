@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from connectors.spool import in_order
-
 from pipelines.ingest import Pseudonyms
 
 
@@ -28,7 +27,8 @@ def by_person(tables: dict[str, pa.Table], pseudonyms: Pseudonyms) -> dict[str, 
                 for user, part in _split(batch):
                     out[pseudonyms.of(user)][topic].append(part)
     return {
-        user: {topic: in_order(pa.concat_tables(parts)) for topic, parts in sorted(topics.items())} for user, topics in sorted(out.items())
+        user: {topic: in_order(pa.concat_tables(parts)) for topic, parts in sorted(topics.items())}
+        for user, topics in sorted(out.items())
     }
 
 

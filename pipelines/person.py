@@ -24,9 +24,9 @@ from pipelines.support import inbox
 from pipelines.support.acute import Acute
 from pipelines.support.daily import Daily
 from pipelines.support.desk import Desk
-from pipelines.support.evidence import LEAD
+from pipelines.support.evidence import LEAD, MINUTE_MS
 from pipelines.support.minute_rows import minute_table
-from pipelines.support.minutes import MINUTE_MS, Change, Minutes
+from pipelines.support.minutes import Change, Minutes
 from pipelines.support.prompts import Prompts
 from pipelines.support.reminders import Reminders
 from pipelines.support.trend import Trend
@@ -36,7 +36,10 @@ KIND, VERSION = "person", 1
 Entry: TypeAlias = tuple[int, str, int, dict[str, Any]]  # (arrival ms, topic, number, record)
 MORNING_MIN = 9 * 60  # support.md 4: W rules at 09:00 local
 CONTENT_COUNTS_FROM = 0.8
-CHAT_SEVERITY = {3: 3, 2: 1}  # lexicon hit → CHAT_RISK severity: means or plan = HIGH, else UNSCREENED (conversation.md 2)
+CHAT_SEVERITY = {
+    3: 3,
+    2: 1,
+}  # lexicon hit → CHAT_RISK severity: means or plan = HIGH, else UNSCREENED (conversation.md 2)
 
 
 class Person:
@@ -84,7 +87,11 @@ class Person:
         self.cols = inbox.columns(came.tables)
         records = inbox.records(came.tables)
         records += [(r["ingest_time"], "chat.refused", i, r) for i, r in enumerate(came.refused_chat)]
-        records += [(row[4], "profile.rejected", i, {"reason": row[1]}) for i, row in enumerate(came.dead) if row[0] == "clinical.profile"]
+        records += [
+            (row[4], "profile.rejected", i, {"reason": row[1]})
+            for i, row in enumerate(came.dead)
+            if row[0] == "clinical.profile"
+        ]
         records.sort(key=lambda e: e[:3])
         self.suspect = came.suspect
         self.statuses += [[due, value] for due, value in came.status]
@@ -186,7 +193,10 @@ class Person:
         }  # fmt: skip
         if s.kind == "HR_EPISODE":
             profile = self.desk.profiles.effective(s.start)
-            value["versions"] |= {"model": "hr_expected:1", "profile": str(profile.version) if profile is not None else "NONE"}
+            value["versions"] |= {
+                "model": "hr_expected:1",
+                "profile": str(profile.version) if profile is not None else "NONE",
+            }
         for name, given in (("end_time", s.end), ("end_reason", s.reason), ("strength", s.strength)):
             if given is not None:
                 value[name] = given
@@ -214,7 +224,9 @@ class Person:
             if self.desk.profiles.add(record):
                 self.desk.audit("PROFILE_ACCEPTED", value["profile_id"], actor="context")
         elif topic == "profile.rejected":
-            self.desk.audit("PROFILE_REJECTED", None, "GUARD_RAIL" if value["reason"] == "GUARD_RAIL" else None, actor="context")
+            self.desk.audit(
+                "PROFILE_REJECTED", None, "GUARD_RAIL" if value["reason"] == "GUARD_RAIL" else None, actor="context"
+            )
         elif topic == "clinical.ack":
             self.acute.acknowledge(value["case_id"], value["action"], self.desk, self.minutes)
         elif topic == "delivery.receipt":
@@ -249,12 +261,19 @@ class Person:
         elif topic == "chat.inbound":
             hit = self.lexicon.classify(value.get("text") or "", value.get("lang"))
             severity = CHAT_SEVERITY.get(hit.severity, 0) if hit is not None else 0
-            self._reply(record, "RISK" if severity else "MENU", "risk_opening" if severity else "menu", ("NONE", "UNSCREENED", "", "HIGH")[severity])
+            self._reply(
+                record,
+                "RISK" if severity else "MENU",
+                "risk_opening" if severity else "menu",
+                ("NONE", "UNSCREENED", "", "HIGH")[severity],
+            )
             kind = "CHAT_RISK" if severity else ""
         if not kind:
             return None
         suspect = record["event_id"] in self.suspect or bool(value.get("clock_suspect"))
-        return Flag(int(record["event_time"]), int(record["ingest_time"]), record["event_id"], kind, severity, category, suspect)
+        return Flag(
+            int(record["event_time"]), int(record["ingest_time"]), record["event_id"], kind, severity, category, suspect
+        )
 
     def _reply(self, record: dict[str, Any], flow: str, reply: str, risk: str) -> None:
         """Nobody who writes meets silence: a fixed, approved reply with the crisis line (conversation.md 1)."""
@@ -322,7 +341,8 @@ class Person:
 
     def _day_start(self) -> None:
         """Local 04:00: close the day before yesterday, learn it, and forget what lies before yesterday."""
-        assert self.minutes is not None and self.learned is not None
+        assert self.minutes is not None
+        assert self.learned is not None
         days = self._days()
         self.daily.advance(self.desk.now, days)
         self.offset = self._offset(self.desk.now)
@@ -386,7 +406,11 @@ class Person:
         """monitoring.status of what arrived since the last call: one record per change (support.md 9)."""
         if until <= self.told:
             return
-        seen = {m: part for m, o in inbox.observed(self.cols).items() if len((part := _between(o, self.told, until)).event_ms)}
+        seen = {
+            m: part
+            for m, o in inbox.observed(self.cols).items()
+            if len((part := _between(o, self.told, until)).event_ms)
+        }
         now = [h for h in self.heard if self.told < h["ingest_time"] <= until]
         book = self.desk.consents
         for change in self.completeness.advance(until, seen, now, lambda m: book.intervals(CARE, SELF, m)):
@@ -438,5 +462,7 @@ class Person:
 
 
 def _between(o: Observed, after: int, until: int) -> Observed:
-    part = slice(int(o.arrival_ms.searchsorted(after, side="right")), int(o.arrival_ms.searchsorted(until, side="right")))
+    part = slice(
+        int(o.arrival_ms.searchsorted(after, side="right")), int(o.arrival_ms.searchsorted(until, side="right"))
+    )
     return Observed(o.event_ms[part], o.arrival_ms[part])

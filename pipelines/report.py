@@ -63,12 +63,16 @@ class Report:
             arrival = int(row["ingest_time"])
             event = arrival if row["event_time"] is None else int(row["event_time"])
             where = self.position(row["_file"], row["_line"])
-            out.append(self._letter(row["user"] or OPS, row["topic"], row["reason"], row["field"], event, arrival, where))
+            out.append(
+                self._letter(row["user"] or OPS, row["topic"], row["reason"], row["field"], event, arrival, where)
+            )
         for letter in out:
             self.dlq[letter["value"]["reason"]] += 1
         return out
 
-    def _letter(self, user: str, topic: str, reason: str, name: str | None, event: int, arrival: int, where: str) -> dict[str, Any]:
+    def _letter(
+        self, user: str, topic: str, reason: str, name: str | None, event: int, arrival: int, where: str
+    ) -> dict[str, Any]:
         value: dict[str, Any] = {"topic": topic, "reason": reason, "position": where}
         if name is not None:
             value["field"] = name
@@ -80,7 +84,14 @@ class Report:
         }  # fmt: skip
 
     def finish(
-        self, people: int, records_in: Counter[str], records_out: Counter[str], first: int | None, last: int | None, wall: float, cpu: float
+        self,
+        people: int,
+        records_in: Counter[str],
+        records_out: Counter[str],
+        first: int | None,
+        last: int | None,
+        wall: float,
+        cpu: float,
     ) -> dict[str, Any]:
         """report.json; `wall` and `cpu` are when the run began."""
         kept = self.before

@@ -46,7 +46,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.default_locale not in self.locales:
-            raise SettingsError(f"kairos.toml: content.default_locale {self.default_locale!r} is not among content.locales")
+            raise SettingsError(
+                f"kairos.toml: content.default_locale {self.default_locale!r} is not among content.locales"
+            )
         if self.slice_rows < 1:
             raise SettingsError("kairos.toml: replay.slice_rows must be at least 1")
 
@@ -93,5 +95,5 @@ def _known(data: dict[str, Any], where: str) -> dict[str, Any]:
             name, kind = _KEYS[section, key]
             if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
                 raise SettingsError(f"{where}: {section}.{key} must be a {kind.__name__}")
-            out[name] = tuple(value) if kind is list else value
+            out[name] = tuple(value) if isinstance(value, list) else value
     return out

@@ -44,7 +44,9 @@ class StateFolder:
 
     def __init__(self, folder: Path | None, settings: Settings) -> None:
         self.folder = folder
-        self.mark = hashlib.sha256(json.dumps({**asdict(settings), "slice_rows": 0}, sort_keys=True).encode()).hexdigest()
+        self.mark = hashlib.sha256(
+            json.dumps({**asdict(settings), "slice_rows": 0}, sort_keys=True).encode()
+        ).hexdigest()
 
     def load(self) -> Kept | None:
         """The last state, None if there is none yet.
@@ -73,7 +75,13 @@ class StateFolder:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         users = sorted(kept.people)
-        meta = {"version": VERSION, "settings": self.mark, "clock": kept.clock, "packs": kept.packs, "report": kept.report}
+        meta = {
+            "version": VERSION,
+            "settings": self.mark,
+            "clock": kept.clock,
+            "packs": kept.packs,
+            "report": kept.report,
+        }
         schema = PEOPLE.with_metadata({b"kairos": json.dumps(meta, sort_keys=True).encode()})
         table = pa.table([users, [kept.people[u][0] for u in users], [kept.people[u][1] for u in users]], schema=schema)
         part = self.folder / "state.parquet.part"

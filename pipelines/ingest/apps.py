@@ -40,4 +40,8 @@ def usage(value: pa.StructArray) -> dict[str, pa.Array]:
     for pair in set(pairs):
         known[pair] = category(*pair)
     kinds = ["OTHER" if e == "UNLOCK" else known[p] for e, p in zip(events, pairs, strict=True)]
-    return {"category": pa.array(kinds, pa.string()), "event": pa.array(events, pa.string()), "duration_s": value.field("duration_s")}
+    return {
+        "category": pa.array(kinds, pa.string()),
+        "event": pa.array(events, pa.string()),
+        "duration_s": value.field("duration_s"),
+    }

@@ -39,7 +39,11 @@ class Homes:
             home: dict[str, Any] | None = {"from": start, "removed": True}
         elif value.get("confirm_proposal"):
             place = self.proposal()
-            home = None if place is None else {"from": start, "latitude": place[0], "longitude": place[1], "radius": RADIUS_M, "reference": 0}
+            home = (
+                None
+                if place is None
+                else {"from": start, "latitude": place[0], "longitude": place[1], "radius": RADIUS_M, "reference": 0}
+            )
         else:
             home = {
                 "from": start, "latitude": float(value["latitude"]), "longitude": float(value["longitude"]),
@@ -69,15 +73,19 @@ class Homes:
             part = which == i
             away = distance_m(lat[part], lon[part], home["latitude"], home["longitude"])
             radius = home["radius"]
-            label = np.where(away <= radius, "HOME", np.where(away <= radius + BORDER_M, "BORDER", "OTHER")).astype(object)
+            label = np.array(["HOME", "BORDER", "OTHER"], object)[
+                (away > radius).astype(int) + (away > radius + BORDER_M)
+            ]
             label[reference[part] != home["reference"]] = "UNKNOWN"
             names[part] = label
         near = (names == "HOME") | (names == "BORDER")
         speed = _floats(value, "speed_m_s")
-        classes = np.where(np.isnan(speed), None, np.where(speed < STILL_M_S, "STILL", np.where(speed < FOOT_M_S, "FOOT", "VEHICLE")))
+        pace = (speed >= STILL_M_S).astype(int) + (speed >= FOOT_M_S)
+        classes = np.array(["STILL", "FOOT", "VEHICLE"], object)[pace]
+        classes[np.isnan(speed)] = None
         return {
             "place": pa.array(names, pa.string()),
-            "place_token": pa.array(np.where(near, token, None), pa.string()),
+            "place_token": pa.array(np.full(len(event), token, object), pa.string(), mask=~near),
             "accuracy_m": value.field("accuracy_m"),
             "dwell_s": pa.nulls(len(event), pa.float64()),
             "speed_class": pa.array(classes, pa.string()),

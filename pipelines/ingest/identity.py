@@ -44,14 +44,16 @@ def strings(column: pa.ChunkedArray | pa.Array) -> U64:
     few = encoded.dictionary
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     hashes = np.append(_bytes(few.cast(pa.binary())), _NULL)
-    return hashes[codes]
+    return np.asarray(hashes[codes], np.uint64)
 
 
 def _bytes(values: pa.Array) -> U64:
     listed = values.to_pylist()
     width = -(-max((len(v) for v in listed), default=1) // 8) * 8 or 8
     if width > 256 or any(v.endswith(b"\0") for v in listed):
-        return np.array([int.from_bytes(hashlib.blake2b(v, digest_size=8).digest(), "little") for v in listed], np.uint64)
+        return np.array(
+            [int.from_bytes(hashlib.blake2b(v, digest_size=8).digest(), "little") for v in listed], np.uint64
+        )
     blocks = np.array(listed, dtype=f"S{width}").view(np.uint64).reshape(len(listed), -1)
     h = np.full(len(listed), np.uint64(width))
     h = mix(h, np.array([len(v) for v in listed], np.uint64))
@@ -79,7 +81,9 @@ def numbers(column: pa.ChunkedArray | pa.Array) -> U64:
     """Bits of each number; nulls get a value of their own."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     kind = np.float64 if pa.types.is_floating(array.type) else np.int64
-    filled = pc.fill_null(array.cast(pa.float64() if kind is np.float64 else pa.int64()), 0) if array.null_count else array
+    filled = (
+        pc.fill_null(array.cast(pa.float64() if kind is np.float64 else pa.int64()), 0) if array.null_count else array
+    )
     bits = np.ascontiguousarray(filled.to_numpy(zero_copy_only=False), kind).view(np.uint64)
     if array.null_count:
         bits = np.where(array.is_null().to_numpy(zero_copy_only=False), _NULL, bits)
@@ -120,7 +124,9 @@ def _whole(topic: str, table: pa.Table) -> U64:
     value = table["value"].combine_chunks()
     for field in value.type:
         h = mix(h, _column(value.field(field.name)))
-    return _occurrences(h, table["_file"].to_numpy() if "_file" in table.column_names else np.zeros(len(table), np.int32))
+    return _occurrences(
+        h, table["_file"].to_numpy() if "_file" in table.column_names else np.zeros(len(table), np.int32)
+    )
 
 
 def _column(array: pa.Array) -> U64:

@@ -7,7 +7,6 @@ control record (consent, home, profile, erasure) ends a stretch, because it acts
 
 from __future__ import annotations
 
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,15 +29,17 @@ HOUR_MS = 3_600_000
 FUTURE_MS = 5 * 60_000
 TOO_OLD_MS = 7 * 24 * HOUR_MS
 LATE_MS = 24 * HOUR_MS
-CONTENT_COUNTS_FROM = 0.8
-MADE_FROM = {"raw.location": "device.location", "raw.search": "device.search_flag", "raw.app_usage": "device.phone_usage"}
+MADE_FROM = {
+    "raw.location": "device.location",
+    "raw.search": "device.search_flag",
+    "raw.app_usage": "device.phone_usage",
+}
 RISK_BEARING = frozenset({"raw.search", "device.search_flag", "device.content_flag", "chat.inbound"})
 CONTROL = ("clinical.consent", "clinical.home", "clinical.profile", "erasure.request")
 FEW = frozenset({
     "raw.search", "device.search_flag", "device.content_flag", "chat.inbound", "selfreport", "therapy.event", "delivery.receipt",
     "clinical.ack", *CONTROL,
 })  # fmt: skip
-MODALITY = {"clinical.home": None}  # a home is control: it says where HOME is, it measures nothing [choice]
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -139,8 +140,8 @@ class _Job:
         done = dict.fromkeys(arrivals, 0)
         for at, control, i in controls:
             for topic, arrival in arrivals.items():
-                side = "right" if topic < control else "left"
-                self._stretch(topic, tables[topic], done, int(np.searchsorted(arrival, at, side=side)))
+                end = np.searchsorted(arrival, at, side="right" if topic < control else "left")
+                self._stretch(topic, tables[topic], done, int(end))
             self._control(control, tables[control].slice(i, 1))
         for topic in arrivals:
             self._stretch(topic, tables[topic], done, len(tables[topic]))
@@ -186,7 +187,13 @@ class _Job:
             if topic == "chat.inbound":
                 self._refuse_chat(table, names, refused)
             keep = ~(future | old | refused)
-            table, event, arrival, suspect, risky = table.filter(pa.array(keep)), event[keep], arrival[keep], suspect[keep], risky[keep]
+            table, event, arrival, suspect, risky = (
+                table.filter(pa.array(keep)),
+                event[keep],
+                arrival[keep],
+                suspect[keep],
+                risky[keep],
+            )
             names = names.filter(pa.array(keep)) if names is not None else None
         if not len(table):
             return
@@ -227,7 +234,7 @@ class _Job:
     def _permitted(self, topic: str, event: Ints) -> Bools:
         """CARE_USER_MSG for the modality at the event time."""
         settings = TOPICS[topic]
-        if settings.control or topic in MODALITY:
+        if settings.control:
             return np.ones(len(event), np.bool_)
         if self.held.erased and not self.held.consents.has_any():
             return np.zeros(len(event), np.bool_)
@@ -384,7 +391,9 @@ class _Job:
         part = table.filter(pa.array(refused))
         sessions = part["value"].combine_chunks().field("session_id").to_pylist()
         columns = [part[c].to_pylist() for c in ("event_time", "ingest_time", "tz_offset_min")]
-        for event, arrival, offset, name, session in zip(*columns, names.filter(pa.array(refused)).to_pylist(), sessions, strict=True):
+        for event, arrival, offset, name, session in zip(
+            *columns, names.filter(pa.array(refused)).to_pylist(), sessions, strict=True
+        ):
             self.out.refused_chat.append({
                 "event_time": min(event, arrival), "ingest_time": arrival, "tz_offset_min": offset, "event_id": name, "session_id": session,
             })  # fmt: skip
@@ -392,7 +401,7 @@ class _Job:
 
 def record_ids(topic: str, user: str, table: pa.Table) -> list[str]:
     """event_id of each row: given, of (topic, user, source_id, seq), or of the whole record (contracts.md 1)."""
-    given = table["event_id"].to_pylist()
+    given: list[str] = table["event_id"].to_pylist()
     if None not in given:
         return given
     sources, numbers = table["source_id"].to_pylist(), table["seq"].to_pylist()
@@ -428,5 +437,3 @@ def _clock_defect(record: dict[str, Any]) -> str | None:
 def _struct(topic: str, columns: dict[str, pa.Array]) -> pa.StructArray:
     kind = TOPICS[topic].value_type
     return pa.StructArray.from_arrays([columns[f.name].cast(f.type) for f in kind], fields=list(kind))
-
-

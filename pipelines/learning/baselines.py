@@ -70,7 +70,8 @@ def weekly(days: Sequence[tuple[bool, float]]) -> Weekly | None:
     in_week = [v for w, v in days if not w]
     if len(at_weekend) >= SPLIT_FROM and len(in_week) >= SPLIT_FROM:
         a, b = robust(in_week), robust(at_weekend)
-        assert a is not None and b is not None
+        assert a is not None
+        assert b is not None
         return Weekly(a, b, len(days), len(at_weekend))
     return Weekly(everything, everything, len(days), len(at_weekend))
 

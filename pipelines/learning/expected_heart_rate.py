@@ -140,7 +140,7 @@ class ExpectedHeartRate:
     # -- what is known ------------------------------------------------------------------------------------------------
 
     def coefficients(self) -> Floats:
-        return np.linalg.solve(self.xx + RIDGE * np.eye(N), self.xy)
+        return np.asarray(np.linalg.solve(self.xx + RIDGE * np.eye(N), self.xy), np.float64)
 
     @property
     def warm(self) -> bool:
@@ -248,7 +248,11 @@ class DayBehind:
         weights = packing.take(arrays, "weights", "<f8", None, N)
         packing.done(arrays)
         days, sigmas = meta.get("days"), meta.get("sigmas")
-        if not isinstance(days, list) or not isinstance(sigmas, list) or not len(days) == len(sigmas) == len(weights) <= 8:
+        if (
+            not isinstance(days, list)
+            or not isinstance(sigmas, list)
+            or not len(days) == len(sigmas) == len(weights) <= 8
+        ):
             raise StateError("versions of expected heart rate do not fit")
         if not all(type(d) is int for d in days) or not all(isinstance(s, float) and s > 0 for s in sigmas):
             raise StateError("versions of expected heart rate do not fit")

@@ -50,7 +50,12 @@ class Receptivity:
 
     def state(self) -> dict[str, Any]:
         weights = {k: float(v) for k, v in sorted(self.model.weights.items())}
-        return {"weights": weights, "intercept": float(self.model.intercept), "n": self.n_prompts, "scores": self.scores}
+        return {
+            "weights": weights,
+            "intercept": float(self.model.intercept),
+            "n": self.n_prompts,
+            "scores": self.scores,
+        }
 
     @staticmethod
     def from_state(state: Mapping[str, Any]) -> Receptivity:

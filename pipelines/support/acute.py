@@ -104,7 +104,11 @@ class Acute:
             if match is not None:
                 tier = "L3" if tier == "L2" else tier
                 signal, fix = match
-                evidence = [cond.heart_rate(signal, signal_id(desk.user, "HR_EPISODE", None, signal.start)), cond.away(fix), *evidence]
+                evidence = [
+                    cond.heart_rate(signal, signal_id(desk.user, "HR_EPISODE", None, signal.start)),
+                    cond.away(fix),
+                    *evidence,
+                ]
                 late = signal.late
         self.judged[t.signal_id] = {"tier": tier, "conditions": evidence, "late": late}
 
@@ -142,7 +146,14 @@ class Acute:
             self.told[ref] = max(self.told.get(ref, 0), RANK[tier])
 
     def _message(
-        self, tier: str, t: Trigger, file: dict[str, Any] | None, evidence: list[cond.Condition], late: bool, desk: Desk, minutes: Minutes
+        self,
+        tier: str,
+        t: Trigger,
+        file: dict[str, Any] | None,
+        evidence: list[cond.Condition],
+        late: bool,
+        desk: Desk,
+        minutes: Minutes,
     ) -> Message:
         silent = minutes.silent(desk.now) if tier in ("L2", "L3", "L4") else {}
         case_id = file["case_id"] if file is not None else None
@@ -171,7 +182,9 @@ class Acute:
             self._said(file, "L4")
         self._alert(message, file, desk)
 
-    def _help_with_therapist(self, t: Trigger, message: Message, file: dict[str, Any] | None, told: int, desk: Desk) -> None:
+    def _help_with_therapist(
+        self, t: Trigger, message: Message, file: dict[str, Any] | None, told: int, desk: Desk
+    ) -> None:
         """L3: once an open case, again after 24 h; a further search still gets its help message."""
         own = [clock for start, clock in self.said_l3 if file is not None and start in file["starts"]]
         if own and desk.now - max(own) < DAY_MS:
@@ -236,7 +249,9 @@ class Acute:
                 continue
             refs = {r for t in case.triggers for r in t.refs}
             ids = {c.case_id for c in found}
-            old = [f for cid, f in self.files.items() if f["kind"] == "ACUTE" and cid not in ids and refs & set(f["refs"])]
+            old = [
+                f for cid, f in self.files.items() if f["kind"] == "ACUTE" and cid not in ids and refs & set(f["refs"])
+            ]
             file = new_file(case.case_id, "ACUTE", case.triggers[0].start)
             for f in old:
                 file["supersedes"] = sorted({*file["supersedes"], f["case_id"], *f["supersedes"]})
@@ -311,16 +326,20 @@ class Acute:
 
     def open_case(self) -> bool:
         """An open case of tier L3 or L4 (trial.md 2)."""
-        return any(f["kind"] == "ACUTE" and f["state"] == "OPEN" and RANK[f["tier"]] >= RANK["L3"] for f in self.files.values())
+        return any(
+            f["kind"] == "ACUTE" and f["state"] == "OPEN" and RANK[f["tier"]] >= RANK["L3"] for f in self.files.values()
+        )
 
-    def searches_since(self, t: int, severity: int) -> list[Trigger | Flag]:
+    def searches_since(self, t: int, severity: int) -> list[Flag]:
         return [f for f in self.flags if f.kind == "SEARCH" and f.severity >= severity and f.t >= t]
 
     # -- state --------------------------------------------------------------------------------------------------------
 
     def forget(self, now: int) -> None:
         """Evidence of cases that are over goes after nine days; a running case keeps its triggers."""
-        running = {r for f in self.files.values() if f["state"] != "CLOSED" or not f["final"] for r in f.get("refs", [])}
+        running = {
+            r for f in self.files.values() if f["state"] != "CLOSED" or not f["final"] for r in f.get("refs", [])
+        }
         limit = now - KEEP_MS
         self.flags = [f for f in self.flags if f.t >= limit or f.arrival >= limit or f.event_id in running]
         keep = {f.event_id for f in self.flags}

@@ -51,7 +51,7 @@ def heart_rate(signal: Signal, sid: str) -> Condition:
         "unit": "bpm",
         "minutes_observed": signal.observed,
         "minutes_missing": signal.missing,
-        "refs": [str(signal.start), str((signal.end or signal.last or signal.start))],
+        "refs": [str(signal.start), str(signal.end or signal.last or signal.start)],
     }
     if signal.end is not None:
         out["end_time"] = signal.end
@@ -71,9 +71,20 @@ def trigger(t: Trigger, n_24h: int) -> list[Condition]:
     base = {"met": True, "signal_id": t.signal_id, "start_time": t.start, "end_time": t.end, "refs": refs}
     if t.kind == "SEARCH":
         name = f"SEARCH_SEVERITY_{t.severity}"
-        out: list[Condition] = [{"name": name, **base, "amount": float(t.severity), "threshold": float(t.severity), "unit": t.category}]
+        out: list[Condition] = [
+            {"name": name, **base, "amount": float(t.severity), "threshold": float(t.severity), "unit": t.category}
+        ]
         if n_24h >= 3:
-            out.append({"name": "SEARCH_COUNT_24H", "met": True, "signal_id": t.signal_id, "amount": float(n_24h), "threshold": 3.0, "refs": refs})
+            out.append(
+                {
+                    "name": "SEARCH_COUNT_24H",
+                    "met": True,
+                    "signal_id": t.signal_id,
+                    "amount": float(n_24h),
+                    "threshold": 3.0,
+                    "refs": refs,
+                }
+            )
         return out
     if t.kind == "ITEM9":
         return [{"name": f"ITEM9_{t.severity}", **base, "amount": float(t.severity), "threshold": 1.0}]

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from pipelines.context.calendar import Day, DayClock
 from pipelines.support import places
-from pipelines.support.minutes import MINUTE_MS, Minutes
+from pipelines.support.evidence import MINUTE_MS
+from pipelines.support.minutes import Minutes
 
 WAKING = (6 * 60, 24 * 60)  # support.md 4: rates per observed waking hour, 06-24
 LOCATION_HOURS, WATCH_HOURS, HEARTBEAT_HOURS = 12.0, 10.0, 20
@@ -154,7 +155,12 @@ class Daily:
     def _from_sums(self, row: DayRow, index: int) -> None:
         sums, beats = self.sums.get(index, {}), self.beats.get(index, 0).bit_count()
         phone = float(beats) if self.phone_beats_ever else (HEARTBEAT_HOURS if sums.get("n_phone") else 0.0)
-        for name, key, scale in (("phone_min", "phone", 60_000), ("game_min", "game", 60_000), ("unlocks", "unlocks", 1), ("browse_sessions", "browse", 1)):
+        for name, key, scale in (
+            ("phone_min", "phone", 60_000),
+            ("game_min", "game", 60_000),
+            ("unlocks", "unlocks", 1),
+            ("browse_sessions", "browse", 1),
+        ):
             self._put(row, name, sums.get(key, 0) / scale, phone, HEARTBEAT_HOURS)
         for name, key, scale in (
             ("music_min", "music", 60_000), ("bed_min", "bed", 1000), ("sleep_min", "sleep", 1000), ("fluid_ml", "fluid", 1000),

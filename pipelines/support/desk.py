@@ -27,7 +27,13 @@ ACK_MIN = 30
 KEEP_KEYS_MS = 10 * DAY_MS
 URGENCY = {"L4": "CRISIS", "SAFEGUARD": "HIGH", "L3": "HIGH", "L2": "HIGH", "CASE_NOTE": "NORMAL", "W2": "NORMAL", "W1": "NORMAL",
            "L1": "NORMAL", "RESOURCES": "NORMAL"}  # fmt: skip
-ACTION = {"L4": "CRISIS_CARD", "L1": "QUESTIONNAIRE", "W1": "QUESTIONNAIRE", "DEVICE_REMINDER": "REMINDER", "PLAY_REMINDER": "REMINDER"}
+ACTION = {
+    "L4": "CRISIS_CARD",
+    "L1": "QUESTIONNAIRE",
+    "W1": "QUESTIONNAIRE",
+    "DEVICE_REMINDER": "REMINDER",
+    "PLAY_REMINDER": "REMINDER",
+}
 EXPIRY_MS = {"L1": 30 * MINUTE_MS, "CASE_NOTE": 7 * DAY_MS}
 
 
@@ -87,7 +93,9 @@ class Desk:
         envelope = {"user": self.user, "event_time": self.now, "ingest_time": self.now, "tz_offset_min": self.tz()}
         seq = self.chain.next_seq
         envelope["event_id"] = output_id("audit", self.user, seq)
-        value = self.chain.append(envelope, actor=actor, action=action, reason=reason, object_id=object_id, versions=versions)
+        value = self.chain.append(
+            envelope, actor=actor, action=action, reason=reason, object_id=object_id, versions=versions
+        )
         self.out["audit"].append({**envelope, "value": value})
 
     def to_person(self, m: Message) -> str | None:
@@ -136,7 +144,9 @@ class Desk:
         if profile is not None and not urgent_ref and not self.in_hours(profile):
             due = next_contact_start(profile, self.now, self.tz())
             self.keys[key] = self.now
-            self.queued.append({"key": key, "due": due, "since": self.now, "purpose": purpose, "to": recipient, "message": _as_dict(m)})
+            self.queued.append(
+                {"key": key, "due": due, "since": self.now, "purpose": purpose, "to": recipient, "message": _as_dict(m)}
+            )
             self.timers.set(due, "QUEUED", key)
             self.audit("QUEUED", nid)
             if m.tier == "L4":
@@ -160,7 +170,9 @@ class Desk:
             return m.case_id
         return None
 
-    def _therapist_now(self, m: Message, purpose: str, to: str, key: str, profile: Profile | None, since: int | None) -> bool:
+    def _therapist_now(
+        self, m: Message, purpose: str, to: str, key: str, profile: Profile | None, since: int | None
+    ) -> bool:
         nid = output_id("notifications", self.user, key)
         item = self.item(m.tier, "THERAPIST", profile, None, False)
         if item is None:
@@ -169,7 +181,13 @@ class Desk:
         listed = self.consents.listed_modalities(purpose, to, m.event_time)
         consent = self.consents.version(purpose, to, m.modality, m.event_time)
         self._notify(m, "THERAPIST", to, key, item, visible(m.conditions, listed), consent, profile, since)
-        if m.tier in ("L3", "L4") and m.case_id and profile is not None and profile.backup_ref and to != profile.backup_ref:
+        if (
+            m.tier in ("L3", "L4")
+            and m.case_id
+            and profile is not None
+            and profile.backup_ref
+            and to != profile.backup_ref
+        ):
             due = contact_deadline(profile, self.now, ACK_MIN, self.tz())
             self.waiting_acks[m.case_id] = {"purpose": purpose, "message": _as_dict(m)}
             self.timers.set(due, "ACK_DUE", m.case_id)

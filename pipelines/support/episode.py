@@ -75,7 +75,11 @@ def scan(
             continue
         assert on is not None
         since = max(cursor, on + END_RUN)
-        ends = [(int(r[k]), why) for r, why in ((below_runs, "BELOW"), (empty_runs, "GAP")) if (k := int(np.searchsorted(r, since))) < len(r)]
+        ends = [
+            (int(r[k]), why)
+            for r, why in ((below_runs, "BELOW"), (empty_runs, "GAP"))
+            if (k := int(np.searchsorted(r, since))) < len(r)
+        ]
         if not ends:
             break
         off, why = min(ends)

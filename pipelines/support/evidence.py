@@ -120,7 +120,9 @@ class MinuteGrid:
         for i in np.flatnonzero(period_s > 60):
             self._spread(int(minute[i]), int(steps[i]), float(period_s[i]), int(intensity[i]), bool(vehicle[i]))
         for i in np.flatnonzero(short):
-            self._fine(int(event_ms[i]), int(steps[i]), int(intensity[i]), bool(vehicle[i]), sources[i] if sources else "")
+            self._fine(
+                int(event_ms[i]), int(steps[i]), int(intensity[i]), bool(vehicle[i]), sources[i] if sources else ""
+            )
 
     def _spread(self, minute: int, steps: int, period_s: float, intensity: int, vehicle: bool) -> None:
         """Longer than a minute: even whole steps over its minutes (the sum is kept); 0 gives zero minutes."""
@@ -156,7 +158,7 @@ class MinuteGrid:
 
     def known(self) -> Bools:
         """Minutes with activity known."""
-        return ~np.isnan(self.steps)
+        return np.asarray(~np.isnan(self.steps))
 
     def sedentary(self, lo: int, hi: int) -> npt.NDArray[np.int8]:
         """1 = YES, 0 = NO, -1 = UNKNOWN for minutes [lo, hi) of the grid (lo >= 30).

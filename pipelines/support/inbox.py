@@ -97,7 +97,11 @@ def _queue(c: Columns, *values: npt.NDArray[Any], sources: list[str] | None = No
 def observed(cols: dict[str, Columns]) -> dict[str, Observed]:
     """Modality → rows, for completeness."""
     out = {}
-    for topic, modality in (("device.heart_rate", "HEART_RATE"), ("device.location", "LOCATION"), ("device.phone_usage", "PHONE_USAGE")):
+    for topic, modality in (
+        ("device.heart_rate", "HEART_RATE"),
+        ("device.location", "LOCATION"),
+        ("device.phone_usage", "PHONE_USAGE"),
+    ):
         if topic in cols:
             out[modality] = Observed(cols[topic].event, cols[topic].arrival)
     if "device.activity" in cols:
@@ -112,7 +116,11 @@ def sums(cols: dict[str, Columns]) -> list[tuple[Ints, Ints, str, Ints]]:
 
     def put(c: Columns, where: npt.NDArray[np.bool_], name: str, amount: npt.NDArray[np.float64] | None = None) -> None:
         if where.any():
-            n = np.ones(int(where.sum()), np.int64) if amount is None else np.rint(amount[where] * 1000).astype(np.int64)
+            n = (
+                np.ones(int(where.sum()), np.int64)
+                if amount is None
+                else np.rint(amount[where] * 1000).astype(np.int64)
+            )
             out.append((c.arrival[where], c.event[where], name, n))
 
     usage = cols.get("device.phone_usage")
@@ -156,7 +164,11 @@ def latest(signs: list[tuple[Ints, Ints]], until: int) -> int | None:
 
 def next_arrival(signs: list[tuple[Ints, Ints]], after: int) -> int | None:
     """First arrival after `after` (ms)."""
-    found = [int(arrival[i]) for arrival, _ in signs if (i := int(np.searchsorted(arrival, after, side="right"))) < len(arrival)]
+    found = [
+        int(arrival[i])
+        for arrival, _ in signs
+        if (i := int(np.searchsorted(arrival, after, side="right"))) < len(arrival)
+    ]
     return min(found, default=None)
 
 

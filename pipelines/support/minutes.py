@@ -269,7 +269,7 @@ class Minutes:
         if start < stop:
             old_flag = self.flag[start:stop].any()
             self._derive(start, stop, days, profile, rows)
-            hot = hot or old_flag or bool(self.flag[start:stop].any())
+            hot = hot or bool(old_flag) or bool(self.flag[start:stop].any())
         if len(rows):
             self._say(rows, before, tick)
         changes = self._episodes(before, tick) if hot else []
@@ -291,7 +291,12 @@ class Minutes:
             return
         part = slice(start, stop)
         minutes = np.arange(grid.base + start, grid.base + stop, dtype=np.int64)
-        old = (self.sedentary[part].copy(), self.expected[part].copy(), self.place[part].copy(), self.place_sure[part].copy())
+        old = (
+            self.sedentary[part].copy(),
+            self.expected[part].copy(),
+            self.place[part].copy(),
+            self.place_sure[part].copy(),
+        )
         self.sedentary[part] = grid.sedentary(start, stop)
         self._expect(start, stop, days)
         if len(self.track.time) or self.fix_anchor.state:
@@ -412,7 +417,9 @@ class Minutes:
         if top <= lo:
             return []
         part = slice(lo, top)
-        found, _ = scan(self.flag[part], self.low[part], self.empty[part], grid.base + lo, self.anchor_minute, self.anchor)
+        found, _ = scan(
+            self.flag[part], self.low[part], self.empty[part], grid.base + lo, self.anchor_minute, self.anchor
+        )
         fresh = {}
         for e in found:
             end = None if e.end is None else e.end * MINUTE_MS
@@ -457,7 +464,11 @@ class Minutes:
 
         for start, old in list(known.items()):
             carried = self.anchor.start is not None and start == self.anchor.start * MINUTE_MS
-            if start not in fresh and (start >= since or (carried and kind == "HR_EPISODE")) and old.reason != "SUPERSEDED":
+            if (
+                start not in fresh
+                and (start >= since or (carried and kind == "HR_EPISODE"))
+                and old.reason != "SUPERSEDED"
+            ):
                 old.state, old.reason, old.end = "OFF", "SUPERSEDED", old.end if old.end is not None else start
                 old.revision += 1
                 out.append(Change(tick, Signal(**asdict(old))))
@@ -581,7 +592,9 @@ class Minutes:
         if len(stale) > 1:
             self.worn = self.worn[len(stale) - 1 :]
         for known in self.signals.values():
-            for start in [s for s, v in known.items() if v.state == "OFF" and (v.end or s) < keep_from - KEEP_SIGNALS_MS]:
+            for start in [
+                s for s, v in known.items() if v.state == "OFF" and (v.end or s) < keep_from - KEEP_SIGNALS_MS
+            ]:
                 del known[start]
 
     # -- questions ----------------------------------------------------------------------------------------------------

@@ -95,7 +95,8 @@ class Prompts:
         modality = needed[0] if needed else "ACTIVITY"
         context = bool(needed)  # the rule's own modalities were there, or it would not have fired
         return trial.Situation(
-            research=desk.consents.anyone("RESEARCH", modality, t) and desk.consents.anyone("RESEARCH", modality, desk.now),
+            research=desk.consents.anyone("RESEARCH", modality, t)
+            and desk.consents.anyone("RESEARCH", modality, desk.now),
             driving=False if driving is None and not context else driving,
             recent_prompt=self.limiter.recent(desk.now),
             budget_left=left,
@@ -106,7 +107,13 @@ class Prompts:
         )
 
     def _decide(
-        self, kind: str, trigger: tuple[Any, ...], situation: trial.Situation, message: Message, desk: Desk, minutes: Minutes
+        self,
+        kind: str,
+        trigger: tuple[Any, ...],
+        situation: trial.Situation,
+        message: Message,
+        desk: Desk,
+        minutes: Minutes,
     ) -> bool:
         profile = desk.profiles.effective(message.event_time)
         items = {arm: self._item(kind, arm, profile, desk) for arm in ITEM_ARMS}

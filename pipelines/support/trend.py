@@ -126,7 +126,13 @@ class Trend:
         self.on_since, self.began, self.state_now = None, None, "OFF"
 
     def _open_signal(
-        self, state: str, start: int, desk: Desk, missing: list[str] | None = None, strength: float | None = None, refs: list[str] | None = None
+        self,
+        state: str,
+        start: int,
+        desk: Desk,
+        missing: list[str] | None = None,
+        strength: float | None = None,
+        refs: list[str] | None = None,
     ) -> None:
         sid = signal_id(desk.user, "WITHDRAWAL", None if state == "ON" else state, start)
         self.signal = {
@@ -140,7 +146,12 @@ class Trend:
     def _close_signal(self, end: int, reason: str | None, desk: Desk) -> None:
         if self.signal is None:
             return
-        value = {**self.signal, "revision": self.signal["revision"] + 1, "state": "OFF", "end_time": max(end, self.signal["start_time"])}
+        value = {
+            **self.signal,
+            "revision": self.signal["revision"] + 1,
+            "state": "OFF",
+            "end_time": max(end, self.signal["start_time"]),
+        }
         if reason:
             value["end_reason"] = reason
         desk.emit("risk.signal", value["start_time"], value, value["signal_id"], value["revision"])
@@ -156,9 +167,18 @@ class Trend:
         profile = desk.profiles.effective(desk.now)
         searches = acute.searches_since(desk.now - SEARCH_DAYS * DAY_MS, 1)
         tier = "W2" if searches else "W1"
-        sid, start = self.signal["signal_id"], self.signal["start_time"]
+        sid = self.signal["signal_id"]
         if self.cusum.raised:
-            evidence = [*evidence, {"name": "OUTINGS_FALL", "met": True, "amount": round(self.cusum.evidence, 2), "threshold": 4.0, "refs": []}]
+            evidence = [
+                *evidence,
+                {
+                    "name": "OUTINGS_FALL",
+                    "met": True,
+                    "amount": round(self.cusum.evidence, 2),
+                    "threshold": 4.0,
+                    "refs": [],
+                },
+            ]
         if searches:
             evidence = [*evidence, {
                 "name": f"SEARCH_{SEARCH_DAYS}D", "met": True, "start_time": min(f.t for f in searches), "amount": float(len(searches)),
@@ -188,7 +208,8 @@ class Trend:
     def _w2(self, day: int, message: Message, acute: Acute, prompts: Prompts, desk: Desk, profile: Profile) -> None:
         file = self._file(acute)
         if file is None:
-            assert self.signal is not None and message.case_id is not None
+            assert self.signal is not None
+            assert message.case_id is not None
             file = new_file(message.case_id, "TREND", self.signal["start_time"])
             acute.files[message.case_id] = file
             desk.audit("CASE_OPENED", message.case_id)
@@ -200,7 +221,9 @@ class Trend:
             file["tier_said"] = "W2"
         purpose = "THERAPIST_ALERT_TREND"
         permitted = [
-            r for r in desk.consents.recipients(purpose, "SEARCH", desk.now) if desk.consents.permitted(purpose, r, "LOCATION", desk.now)
+            r
+            for r in desk.consents.recipients(purpose, "SEARCH", desk.now)
+            if desk.consents.permitted(purpose, r, "LOCATION", desk.now)
         ]
         routed = desk.route(permitted, profile)
         before = len(desk.queued)

@@ -100,7 +100,11 @@ def count_24h(trigger: Trigger, triggers: Iterable[Trigger]) -> int:
     if trigger.kind != "SEARCH" or trigger.severity < 2:
         return 0
     since = trigger.start - COUNT_WINDOW_MS
-    return sum(1 for t in triggers if t.kind == "SEARCH" and t.severity >= 2 and not t.note and since < t.start <= trigger.start)
+    return sum(
+        1
+        for t in triggers
+        if t.kind == "SEARCH" and t.severity >= 2 and not t.note and since < t.start <= trigger.start
+    )
 
 
 def own_tier(trigger: Trigger, n_24h: int) -> str:

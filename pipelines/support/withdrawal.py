@@ -84,7 +84,11 @@ def low_out(row: DayRow, base: Weekly) -> bool:
 
 def enough(row: DayRow, normal: Usual) -> bool:
     """A valid day with enough observed hours for this person."""
-    return row.valid and row.act_hours >= ENOUGH_HOURS * normal.act_hours and row.out_hours >= ENOUGH_HOURS * normal.out_hours
+    return (
+        row.valid
+        and row.act_hours >= ENOUGH_HOURS * normal.act_hours
+        and row.out_hours >= ENOUGH_HOURS * normal.out_hours
+    )
 
 
 def judge(rows: Mapping[int, DayRow], day: int, profile: Profile, normal: Usual) -> Verdict:
@@ -96,7 +100,8 @@ def judge(rows: Mapping[int, DayRow], day: int, profile: Profile, normal: Usual)
         return Verdict("UNKNOWN", list(row.missing) if row is not None else [], needed=needed)
     if not normal.ready or not needed or ("out" in needed and normal.out_a_day < OUT_MIN_A_DAY):
         return Verdict("UNKNOWN", needed=needed)
-    assert normal.act is not None and normal.out is not None
+    assert normal.act is not None
+    assert normal.out is not None
     recent = [rows[i] for i in range(day - profile.n + 1, day + 1) if i in rows and enough(rows[i], normal)]
     low = {
         "act": [r.index for r in recent if low_act(r, normal.act, profile.ratio)],
@@ -110,13 +115,16 @@ def judge(rows: Mapping[int, DayRow], day: int, profile: Profile, normal: Usual)
 
 
 def _back(row: DayRow, normal: Usual, needed: tuple[str, ...]) -> bool:
-    assert normal.act is not None and normal.out is not None
+    assert normal.act is not None
+    assert normal.out is not None
     act = row.act is not None and row.act >= EXIT_RATIO * normal.act.of(row.weekend).median
     out = row.out is not None and row.out >= EXIT_RATIO * normal.out.of(row.weekend).median
     return all({"act": act, "out": out}[f] for f in needed)
 
 
-def conditions(rows: Mapping[int, DayRow], day: int, profile: Profile, normal: Usual, verdict: Verdict) -> list[dict[str, Any]]:
+def conditions(
+    rows: Mapping[int, DayRow], day: int, profile: Profile, normal: Usual, verdict: Verdict
+) -> list[dict[str, Any]]:
     """What the rule rests on, against the person's own baseline (support.md 10)."""
     out = [_required(rows, day, profile, normal, verdict, f) for f in verdict.needed]
     return out + _supporting(rows, day, profile)
@@ -163,7 +171,13 @@ def _supporting(rows: Mapping[int, DayRow], day: int, profile: Profile) -> list[
         own, now, days = _recent(rows, day, feature, profile.n)
         if own is None or now is None or own.n < 14 or own.median <= 0:
             continue
-        met = now <= ratio * own.median if ratio < 1 else now > ratio * own.median if name == "GAMING_ABOVE_OWN" else now >= ratio * own.median
+        met = (
+            now <= ratio * own.median
+            if ratio < 1
+            else now > ratio * own.median
+            if name == "GAMING_ABOVE_OWN"
+            else now >= ratio * own.median
+        )
         if met:
             out.append({
                 "name": name, "met": True, "amount": round(now, 3), "threshold": round(ratio * own.median, 3),
@@ -172,9 +186,15 @@ def _supporting(rows: Mapping[int, DayRow], day: int, profile: Profile) -> list[
     return out
 
 
-def _recent(rows: Mapping[int, DayRow], day: int, feature: str, n: int) -> tuple[Baseline | None, float | None, list[str]]:
+def _recent(
+    rows: Mapping[int, DayRow], day: int, feature: str, n: int
+) -> tuple[Baseline | None, float | None, list[str]]:
     own = feature_baseline(rows, day, feature)
-    last = [rows[i] for i in range(day - n + 1, day + 1) if i in rows and feature in rows[i].amounts and rows[i].states[feature] == "OK"]
+    last = [
+        rows[i]
+        for i in range(day - n + 1, day + 1)
+        if i in rows and feature in rows[i].amounts and rows[i].states[feature] == "OK"
+    ]
     return own, (median([r.amounts[feature] for r in last]) if last else None), [str(r.start) for r in last]
 
 
