@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.rows import to_dicts
@@ -388,9 +389,40 @@ def leaks(told: Told) -> list[str]:
     words |= {str(r["value"][k]) for r in told.log.get("raw.location", [])[:50] for k in ("latitude", "longitude")}
     for place in ("home", "other"):
         words.add(str(raw("base")["person"][place]["latitude"]))
-    return [
-        f"{word!r} in {name}" for name, data in files(told).items() for word in sorted(words) if word.encode() in data
-    ]
+    return canaries(told, words)
+
+
+def canaries(told: Told, words: Iterable[str]) -> list[str]:
+    """Which of the words stand in which output, names of fields included."""
+    look = sorted(words)
+    texts = {p.name: _texts(p) for p in sorted(told.folder.iterdir()) if p.is_dir()}
+    texts["report.json"] = json.dumps(told.report)
+    return [f"{word!r} in {name}" for name, text in texts.items() for word in look if word in text]
+
+
+def _texts(folder: Path) -> str:
+    """All that stands in the files of a topic: JSON lines as they are, names and values of Parquet columns."""
+    out: list[str] = []
+    for path in sorted(folder.glob("*")):
+        if path.suffix == ".jsonl":
+            out.append(path.read_text())
+            continue
+        table = pq.read_table(path)
+        out += [str(table.schema), *(t for name in table.column_names for t in _leaves(table[name]))]
+    return "\n".join(out)
+
+
+def _leaves(column: Any) -> list[str]:
+    """Different values of a nested Arrow column, as text."""
+    if isinstance(column, pa.ChunkedArray):
+        return [t for chunk in column.chunks for t in _leaves(chunk)]
+    if pa.types.is_struct(column.type):
+        return [t for i in range(column.type.num_fields) for t in _leaves(column.field(i))]
+    if pa.types.is_map(column.type):
+        return _leaves(column.keys) + _leaves(column.items)
+    if pa.types.is_list(column.type):
+        return _leaves(column.flatten())
+    return [str(x) for x in column.unique().to_pylist() if x is not None]
 
 
 def before(told: Told, tier: str, when: str, since: str = STORY_BEGINS) -> list[Record]:
