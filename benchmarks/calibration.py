@@ -1,0 +1,219 @@
+"""Calibration of the heart-rate episode on nine public recordings (support.md 2), with the day-behind rule.
+
+Signals per observed day without any injection, against the share found of +25 bpm x 15 min put into minutes at rest, one a
+day. Ill days (from ten days before the onset of COVID-19 to recovery, by the labels of Mishra et al.) are shown apart: a
+feverish pulse truly rises.
+
+    python -m benchmarks.calibration
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timezone
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks import fitbit
+from pipelines.context.calendar import DAY_MS, DayClock
+from pipelines.learning.expected_heart_rate import DayBehind, ExpectedHeartRate
+from pipelines.support import episode
+from pipelines.support.evidence import LEAD, MINUTE_MS
+from pipelines.support.minutes import Minutes, Queue
+
+BUMP_BPM, BUMP_MIN, REACH_MIN = 25.0, 15, 10
+OBSERVED_MIN = 600
+ILL_BEFORE_DAYS, ILL_AFTER_DAYS = 10, 21
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the table."""
+
+    floor: float
+    z: float
+    count: int = 6
+    forget: float = 0.0
+
+    def thresholds(self, t: int) -> tuple[float, float]:
+        return self.floor, self.z
+
+    def change_times(self) -> list[int]:
+        return []
+
+
+@dataclass
+class Found:
+    """What one pass over one person gave. Days are days since 1970, instants minutes since 1970."""
+
+    observed: set[int] = field(default_factory=set)
+    signals: list[int] = field(default_factory=list)
+    resting: dict[int, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Heart rate and steps of one person, sorted by time."""
+
+    user: str
+    hr_time: Ints
+    bpm: npt.NDArray[np.float64]
+    step_time: Ints
+    steps: npt.NDArray[np.float64]
+
+
+def recordings(users: tuple[str, ...] = fitbit.COVID + fitbit.FITBIT) -> Iterator[Recording]:
+    for user in users:
+        heart, active = fitbit.streams((user,))
+        a, b = np.argsort(heart.time, kind="stable"), np.argsort(active.time, kind="stable")
+        yield Recording(user, heart.time[a], heart.value[a], active.time[b], active.value[b])
+
+
+def follow(person: Recording, rule: Rule, bumps: Ints | None = None) -> Found:
+    """Run the minutes of one person through the rule; `bumps` = minutes at which an injected episode begins."""
+    episode.COUNT = rule.count
+    bpm = person.bpm if bumps is None else _with_bumps(person, bumps)
+    first = int(min(person.hr_time[0], person.step_time[0]))
+    days = DayClock.first(first - DAY_MS, 0)
+    while days.next_boundary <= first:
+        days.advance(0)
+    minutes = Minutes(days.days()[0].start_time // MINUTE_MS - LEAD, first // MINUTE_MS * MINUTE_MS - MINUTE_MS)
+    minutes.models = DayBehind(ExpectedHeartRate(rule.forget))
+    usable = (bpm >= 30) & (bpm <= 220)
+    n = len(person.step_time)
+    minutes.feed({
+        "hr": Queue(person.hr_time, person.hr_time, (bpm, usable)),
+        "act": Queue(person.step_time, person.step_time, (
+            person.steps.astype(np.int64), np.full(n, 60.0), np.full(n, -1, np.int64), np.zeros(n, np.bool_))),
+    })  # fmt: skip
+    found, learned = Found(), days.days()[0].index - 1
+    last = int(max(person.hr_time[-1], person.step_time[-1])) + 3 * MINUTE_MS
+    while days.next_boundary <= last:
+        _advance(minutes, days.next_boundary, days, rule, found)
+        today = days.advance(0)
+        if today is None:
+            continue
+        over = [d for d in days.days() if learned < d.index <= today.index - 2]
+        _observe(minutes, [d for d in days.days() if d.index == today.index - 1], found)
+        minutes.start_day(today.index, [(d.start_time, d.end_time) for d in over], today.start_time - DAY_MS, days)
+        learned = over[-1].index if over else learned
+        minutes.take_rows()
+    _advance(minutes, last, days, rule, found)
+    return found
+
+
+def _advance(minutes: Minutes, until: int, days: DayClock, rule: Rule, found: Found) -> None:
+    for change in minutes.advance(until, days, rule):
+        if change.signal.kind == "HR_EPISODE" and change.signal.revision == 0:
+            found.signals.append(change.signal.start // MINUTE_MS)
+
+
+def _observe(minutes: Minutes, yesterday: list[Any], found: Found) -> None:
+    """Days that can be judged: a model, and ten hours of heart rate; and their minutes at rest."""
+    for day in yesterday:
+        lo, hi = day.start_time // MINUTE_MS - minutes.grid.base, day.end_time // MINUTE_MS - minutes.grid.base
+        if not minutes.models.has(day.index) or (minutes.grid.hr_n[lo:hi] > 0).sum() < OBSERVED_MIN:
+            continue
+        found.observed.add(day.index)
+        rest = (minutes.sedentary[lo:hi] == 1) & (minutes.grid.hr_n[lo:hi] > 0)
+        run = np.convolve(rest, np.ones(BUMP_MIN), "valid") == BUMP_MIN
+        found.resting[day.index] = (np.flatnonzero(run) + lo + minutes.grid.base).tolist()
+
+
+def _with_bumps(person: Recording, bumps: Ints) -> npt.NDArray[np.float64]:
+    minute = person.hr_time // MINUTE_MS
+    at = np.searchsorted(bumps, minute, side="right") - 1
+    inside = (at >= 0) & (minute - bumps[np.maximum(at, 0)] < BUMP_MIN)
+    return np.where(inside, person.bpm + BUMP_BPM, person.bpm)
+
+
+def choose(found: Found, seed: int) -> Ints:
+    """One start at rest on each observed day, away from what the rule found anyway."""
+    rng = np.random.default_rng(seed)
+    signals = np.array(found.signals or [0])
+    out: list[int] = []
+    for day in sorted(found.observed):
+        free = [m for m in found.resting[day] if np.abs(signals - m).min() > 150 and (not out or m - out[-1] > 150)]
+        if free:
+            out.append(int(rng.choice(free)))
+    return np.array(out, np.int64)
+
+
+def share_found(found: Found, bumps: Ints) -> int:
+    starts = np.array(sorted(found.signals) or [0])
+    at = np.searchsorted(starts, bumps - REACH_MIN)
+    near = starts[np.minimum(at, len(starts) - 1)]
+    return int(((near >= bumps - REACH_MIN) & (near < bumps + BUMP_MIN)).sum())
+
+
+def ill_days() -> dict[str, tuple[int, int]]:
+    """[first, last] ill day by person, days since 1970."""
+    out = {}
+    with (fitbit.SHARED / "covid_fitbit" / "labels.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            onset = (row.get("onset") or "").split("|")[0][:10]
+            if len(onset) != 10:
+                continue
+            start = _day(onset)
+            recovery = (row.get("recovery") or "").split("|")[-1][:10]
+            end = _day(recovery) if len(recovery) == 10 else start + ILL_AFTER_DAYS
+            out[row["user"]] = (start - ILL_BEFORE_DAYS, end)
+    return out
+
+
+def _day(text: str) -> int:
+    moment = datetime.combine(date.fromisoformat(text), datetime.min.time(), timezone.utc)
+    return int(moment.timestamp() * 1000) // DAY_MS
+
+
+def table(rules: list[Rule], people: list[Recording]) -> Iterator[str]:
+    """Rows of the table in Markdown."""
+    ill = ill_days()
+    yield "floor bpm / z / count / forget a day | signals a well day (per person) | ill day | found, +25 bpm x 15 min | bumps"
+    yield "-|-|-|-|-"
+    for rule in rules:
+        rates, well, sick, hits, bumps_in = [], [0, 0], [0, 0], 0, 0
+        for person in people:
+            plain = follow(person, rule)
+            if not plain.observed:
+                continue
+            a, b = ill.get(person.user, (0, -1))
+            days_ill = {d for d in plain.observed if a <= d <= b}
+            by_day = [(m * MINUTE_MS - 4 * 3_600_000) // DAY_MS for m in plain.signals]
+            n_well = sum(1 for d in by_day if d in plain.observed and d not in days_ill)
+            n_ill = sum(1 for d in by_day if d in days_ill)
+            days_well = len(plain.observed) - len(days_ill)
+            well[0], well[1] = well[0] + n_well, well[1] + days_well
+            sick[0], sick[1] = sick[0] + n_ill, sick[1] + len(days_ill)
+            rates.append(n_well / days_well if days_well else 0.0)
+            bumps = choose(plain, 7)
+            hits += share_found(follow(person, rule, bumps), bumps)
+            bumps_in += len(bumps)
+        yield (
+            f"{rule.floor:g} / {rule.z:g} / {rule.count} of 10 / {rule.forget:g} | {well[0] / max(well[1], 1):.2f} "
+            f"({min(rates):.2f}-{max(rates):.2f}; {well[1]} days) | {sick[0] / max(sick[1], 1):.2f} ({sick[1]}) | "
+            f"{hits / max(bumps_in, 1):.2f} | {bumps_in}"
+        )
+
+
+RULES = [
+    Rule(12, 2.5), Rule(12, 2.5, forget=0.03), Rule(12, 2.5, forget=0.06), Rule(12, 2.5, forget=0.1),
+    Rule(12, 3.0), Rule(12, 3.0, forget=0.06), Rule(12, 3.0, forget=0.1), Rule(10, 3.0), Rule(10, 3.0, forget=0.06),
+    Rule(10, 3.0, forget=0.1), Rule(10, 2.5, forget=0.06), Rule(15, 2.5, forget=0.06), Rule(12, 2.5, 7, 0.06),
+]  # fmt: skip
+
+
+def main() -> None:
+    people = list(recordings())
+    for line in table(RULES, people):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
