@@ -101,6 +101,11 @@ def write_log(
     return n
 
 
+def as_table(s: Stream) -> pa.Table:
+    """The rows of a stream in the form of their topic, arrived when they happened."""
+    return _table(s, np.arange(len(s.time)), s.time, False)
+
+
 def _table(s: Stream, number: Ints, arrival: Ints, named: bool) -> pa.Table:
     topic, n = TOPICS[s.topic], len(number)
     value = s.value[number]

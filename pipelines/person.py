@@ -107,6 +107,7 @@ class Person:
         self.minutes.finish(until)
         self.daily.advance(until, self._days())
         self.offset = self._offset(until)
+        self.reminders.remember(inbox.latest(self.signs, until))
         self._complete(until)
         return self._take(until)
 

@@ -51,6 +51,11 @@ class Reminders:
         desk.to_therapist(self._message("NOT_MONITORED", 72, desk), "MONITORING_STATUS")
         return None
 
+    def remember(self, latest: int | None) -> None:
+        """End of a run: what was heard in it is known in the next. A silence that was told has ended at its own instant."""
+        if latest is not None and not self.waiting and self.heard is not None:
+            self.heard = max(self.heard, latest)
+
     def _remind(self, desk: Desk, limiter: Limiter) -> None:
         message = self._message("DEVICE_REMINDER", 24, desk)
         if limiter.left(desk.day_start()) < 1:
