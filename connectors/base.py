@@ -9,12 +9,12 @@ from types import TracebackType
 import pyarrow as pa
 
 DEAD = pa.schema([
-    ("topic", pa.string()), ("reason", pa.string()), ("field", pa.string()), ("user", pa.string()), ("event_time", pa.int64()),
-    ("ingest_time", pa.int64()), ("_file", pa.int32()), ("_line", pa.int64()),
+    ("topic", pa.string()), ("reason", pa.string()), ("field", pa.string()), ("user", pa.string()),
+    ("event_time", pa.int64()), ("ingest_time", pa.int64()), ("_file", pa.int32()), ("_line", pa.int64()),
 ])  # fmt: skip
 
 
-class NotALog(ValueError):
+class NotALog(ValueError):  # noqa: N818 (says what it is)
     """The place given holds no records; the message is one clear line for the operator."""
 
 
@@ -25,6 +25,8 @@ class Source(ABC):
     ----------
     files
         Names for positions: `_file` is an index into it.
+    bytes
+        Size of what is read, 0 if not known.
     first, last
         Smallest and largest ingest_time (ms), None of an empty source.
     records_in
@@ -32,6 +34,7 @@ class Source(ABC):
     """
 
     files: list[str]
+    bytes: int
     first: int | None
     last: int | None
     records_in: Counter[str]
@@ -58,7 +61,9 @@ class Source(ABC):
     def __enter__(self) -> Source:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -1,18 +1,28 @@
-"""Lines of `.jsonl` and `.jsonl.gz` files in chunks. A line that can't be read is told by its number, never by its text."""
+"""Lines of `.jsonl` and `.jsonl.gz` files, some megabytes at a time.
+
+A line that can't be read is told by its number, never by its text.
+"""
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
-CHUNK_ROWS = 20_000
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 2 << 20
+SMALL_BYTES = 128 << 10
 LONGEST_LINE = 8 << 20
+GZIP = 31  # zlib's window bits for a gzip header and trailer
+
+
+class Piece(NamedTuple):
+    """Whole lines from line number `line` (from 1) on; `data` None for one line that can't be read."""
+
+    line: int
+    data: bytes | None
 
 
 class Chunk(NamedTuple):
@@ -23,62 +33,103 @@ class Chunk(NamedTuple):
     unparsable: list[int]
 
 
-def read(path: Path) -> Iterator[Chunk]:
-    """Chunks of a file in order.
+def read(path: Path) -> Iterator[Piece]:
+    """Pieces of a file in order.
 
-    A truncated or damaged gzip stream ends the file: what came before is kept, and one more line counts as unparsable.
+    Where a gzip stream is cut off or damaged the file ends: what came before is kept, and the line it broke in can't be
+    read. A line longer than `LONGEST_LINE` can't be read either and is never held as a whole.
     """
+    number, rest, skipping = 1, b"", False
+    for block in _unzipped(path) if path.suffix == ".gz" else _blocks(path):
+        if block is None:
+            yield Piece(number, None)
+            return
+        if skipping:
+            end = block.find(b"\n")
+            if end < 0:
+                continue
+            yield Piece(number, None)
+            number, block, skipping = number + 1, block[end + 1 :], False
+        data = rest + block if rest else block
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            yield Piece(number, data[:cut])
+            number += data.count(b"\n", 0, cut)
+        rest = data[cut:]
+        if len(rest) > LONGEST_LINE:
+            rest, skipping = b"", True
+    if rest or skipping:
+        yield Piece(number, None if skipping else rest)
+
+
+def smaller(piece: Piece) -> Iterator[Piece]:
+    """The same lines in pieces of about `SMALL_BYTES`: one bad line then costs the fast way only to those around it."""
+    line, data, start = piece.line, piece.data, 0
+    while data is not None and start < len(data):
+        cut = data.find(b"\n", start + SMALL_BYTES) + 1 or len(data)
+        part = data[start:cut]
+        yield Piece(line, part)
+        line, start = line + part.count(b"\n"), cut
+
+
+def parse(piece: Piece) -> Chunk:
+    """The records of a piece; empty lines are no records."""
+    if piece.data is None:
+        return Chunk([], [], [piece.line])
     records: list[Any] = []
     lines: list[int] = []
     bad: list[int] = []
     loads = orjson.loads
-    for number, line in _lines(path):
-        if line is None:
-            bad.append(number)
-            continue
+    for number, line in enumerate(piece.data.split(b"\n"), piece.line):
         if not line or line.isspace():
             continue
         try:
-            record = loads(line)
+            record = loads(line) if len(line) <= LONGEST_LINE else None
         except orjson.JSONDecodeError:
+            record = None
+        if type(record) is dict:
+            records.append(record)
+            lines.append(number)
+        else:
             bad.append(number)
-            continue
-        if type(record) is not dict:
-            bad.append(number)
-            continue
-        records.append(record)
-        lines.append(number)
-        if len(records) >= CHUNK_ROWS:
-            yield Chunk(records, lines, bad)
-            records, lines, bad = [], [], []
-    if records or bad:
-        yield Chunk(records, lines, bad)
+    return Chunk(records, lines, bad)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """(number, line without its end); None for one that is too long or lies where the stream broke."""
-    number, rest, skipping = 0, b"", False
-    with _open(path) as file:
-        while True:
+def _blocks(path: Path) -> Iterator[bytes | None]:
+    """Blocks of a file; None at the end if it can't be read on."""
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                yield block
+    except OSError:
+        yield None
+
+
+def _unzipped(path: Path) -> Iterator[bytes | None]:
+    """Blocks of a gzip file of one or several members; None at the end if it is cut off or damaged.
+
+    `gzip.open` would throw away what it has unpacked of the block in which a stream breaks; the bound on a block keeps a
+    file that unpacks to a thousand times its size from filling the memory.
+    """
+    unzip = zlib.decompressobj(GZIP)
+    fresh = True  # at the start of a member
+    for data in _blocks(path):
+        if data is None:
+            yield None
+            return
+        while data:
+            if fresh and not data.strip(b"\0"):
+                break  # zeros between or after members are padding
             try:
-                block = file.read(BLOCK_BYTES)
-            except (EOFError, gzip.BadGzipFile, zlib.error, OSError):
-                yield number + 1, None
+                block = unzip.decompress(data, BLOCK_BYTES)
+            except zlib.error:
+                yield None
                 return
-            if not block:
-                break
-            parts = block.split(b"\n")
-            parts[0] = rest + parts[0] if rest else parts[0]
-            rest = parts.pop()
-            for line in parts:
-                number += 1
-                yield number, None if skipping or len(line) > LONGEST_LINE else line
-                skipping = False
-            if len(rest) > LONGEST_LINE:
-                rest, skipping = b"", True
-    if rest or skipping:
-        yield number + 1, None if skipping or len(rest) > LONGEST_LINE else rest
-
-
-def _open(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+            fresh = False
+            if block:
+                yield block
+            data = unzip.unconsumed_tail
+            if unzip.eof:
+                data, unzip, fresh = unzip.unused_data, zlib.decompressobj(GZIP), True
+    if not fresh:
+        yield None

@@ -49,9 +49,9 @@ class LogSink(Sink):
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, topic: str, tables: list[pa.Table]) -> None:
-        table = pa.concat_tables(tables) if len(tables) > 1 else tables[0]
-        if not len(table):
+        if not any(map(len, tables)):
             return
+        table = pa.concat_tables(tables) if len(tables) > 1 else tables[0]
         table = in_order(table)
         self.counts[topic] += len(table)
         if self.fmt == "jsonl":
@@ -92,7 +92,10 @@ class LogSink(Sink):
             folder.mkdir(parents=True, exist_ok=True)
             number = len(list(folder.glob("part-*.parquet")))
             path = folder / f"part-{number:05d}.parquet"
-            self._writers[topic] = pq.ParquetWriter(path, TOPICS[topic].table_schema, compression="zstd", use_dictionary=["user", "source_id"])
+            schema = TOPICS[topic].table_schema
+            self._writers[topic] = pq.ParquetWriter(
+                path, schema, compression="zstd", use_dictionary=["user", "source_id"]
+            )
         return self._writers[topic]
 
 
@@ -101,7 +104,11 @@ def in_order(table: pa.Table) -> pa.Table:
     arrival = table["ingest_time"].to_numpy()
     ids = table["event_id"]
     if ids.null_count == len(table):
-        return table if not (arrival[1:] < arrival[:-1]).any() else table.take(pa.array(np.argsort(arrival, kind="stable")))
+        return (
+            table
+            if not (arrival[1:] < arrival[:-1]).any()
+            else table.take(pa.array(np.argsort(arrival, kind="stable")))
+        )
     front = _uuid_front(ids.combine_chunks())
     if front is not None:
         order = np.lexsort((front, arrival))

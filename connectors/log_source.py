@@ -9,30 +9,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from connectors import jsonl
-from connectors.base import DEAD, NotALog, Source
+from connectors import jsonl, parquet
+from connectors.base import NotALog, Source
+from connectors.dead import Graves
 from connectors.spool import DAY_MS, Spool
 from schemas import TOPICS, rows
 from schemas.topics import YEAR_2100
 
 READ = frozenset({"PRIVATE", "IN", "MID"})  # what a replay wrote itself is not its input
 PLAIN = re.compile(r"[a-z][a-z0-9_.]{0,63}")
-PARQUET_ROWS = 65_536
+UNNAMED = "(unknown)"
 ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 
 
-class _Dead(NamedTuple):
+class _File(NamedTuple):
     topic: str
-    reason: str
-    field: str | None
-    user: str | None
-    event_time: int | None
-    ingest_time: int | None
-    file: int
-    line: int
+    path: Path
+    name: str  # for positions
+    size: int
 
 
 class LogSource(Source):
@@ -54,92 +51,104 @@ class LogSource(Source):
     """
 
     def __init__(
-        self, paths: list[Path], *, start: int | None = None, end: int | None = None, progress: Callable[[float], None] | None = None
+        self,
+        paths: list[Path],
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        progress: Callable[[float], None] | None = None,
     ) -> None:
         self.start, self.end = start, end
         self.first: int | None = None
         self.last: int | None = None
         self.records_in: Counter[str] = Counter()
-        self.files: list[str] = []
+        found = [file for path in paths for file in _files(path)]
+        self.files = [f.name for f in found]
+        self.bytes = sum(f.size for f in found)
+        self._begin: int | None = None  # of the whole log, also before `start`
+        self._graves = Graves()
         self._spool = Spool()
-        self._dead: list[_Dead] = []
-        self._good: list[tuple[int, int, int]] = []  # (file, line, ingest_time) near records that can't be placed
-        found = [entry for path in paths for entry in _files(path)]
-        total, done = sum(size for _, _, _, size in found) or 1, 0
         try:
-            for topic, path, name, size in found:
-                self.files.append(name)
-                self._read(topic, path, len(self.files) - 1)
-                done += size
+            done = 0
+            for number, file in enumerate(found):
+                self._read(file, number)
+                done += file.size
                 if progress is not None:
-                    progress(done / total)
+                    progress(done / (self.bytes or 1))
+            self._finish(paths)
         except BaseException:
             self._spool.close()
             raise
-        if not self.records_in and not found:
-            raise NotALog(f"{', '.join(str(p) for p in paths)}: not a log folder (no <topic>/*.jsonl, *.jsonl.gz or *.parquet in it)")
-        self._place_dead()
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def _read(self, topic: str | None, path: Path, file: int) -> None:
-        if topic is None or topic not in TOPICS:
-            self._unknown(topic or "(unknown)", path, file)
-        elif path.suffix == ".parquet":
-            self._parquet(topic, path, file)
+    def _read(self, file: _File, number: int) -> None:
+        if file.topic not in TOPICS:
+            self._unknown(file, number)
+        elif file.path.suffix == ".parquet":
+            self._parquet(file, number)
         else:
-            for chunk in jsonl.read(path):
-                self._bury(topic, "UNPARSABLE", chunk.unparsable, file)
-                table, defects = rows.from_dicts(topic, chunk.records)
-                gone = {d.index for d in defects}
-                lines = [n for i, n in enumerate(chunk.lines) if i not in gone] if gone else chunk.lines
-                for d in defects:
-                    self._defect(topic, d, chunk.records[d.index], file, chunk.lines[d.index])
-                self._keep(topic, table, file, np.array(lines, np.int64))
+            self._jsonl(file, number)
 
-    def _parquet(self, topic: str, path: Path, file: int) -> None:
-        try:
-            opened = pq.ParquetFile(path)
-        except (pa.ArrowException, OSError):
-            self._bury(topic, "UNPARSABLE", [0], file)
-            return
-        line = 1
-        batches = opened.iter_batches(batch_size=PARQUET_ROWS)
-        while True:
-            try:
-                batch = next(batches, None)
-            except (pa.ArrowException, OSError):
-                self._bury(topic, "UNPARSABLE", [line], file)
+    def _jsonl(self, file: _File, number: int) -> None:
+        for piece in jsonl.read(file.path):
+            if not self._clean(file.topic, piece, number):
+                for part in jsonl.smaller(piece) if piece.data is not None else (piece,):
+                    if not self._clean(file.topic, part, number):
+                        self._parsed(file.topic, jsonl.parse(part), number)
+
+    def _clean(self, topic: str, piece: jsonl.Piece, number: int) -> bool:
+        """Take a piece the fast way, if every line of it is clean."""
+        table = (
+            rows.from_clean_lines(topic, piece.data) if piece.data and len(piece.data) < jsonl.LONGEST_LINE else None
+        )
+        if table is not None:
+            self._keep(topic, table, number, np.arange(piece.line, piece.line + len(table)))
+        return table is not None
+
+    def _parsed(self, topic: str, chunk: jsonl.Chunk, number: int) -> None:
+        for line in chunk.unparsable:
+            self._graves.add(topic, "UNPARSABLE", number, line)
+        table, defects = rows.from_dicts(topic, chunk.records)
+        keep = np.ones(len(chunk.lines), np.bool_)
+        for d in defects:
+            keep[d.index] = False
+            self._bury(topic, d, chunk.records[d.index], number, chunk.lines[d.index])
+        self._keep(topic, table, number, np.array(chunk.lines, np.int64)[keep])
+
+    def _parquet(self, file: _File, number: int) -> None:
+        for line, given in parquet.read(file.path):
+            if given is None:
+                self._graves.add(file.topic, "UNPARSABLE", number, line)
+                self._graves.settle(number, np.empty(0, np.int64), np.empty(0, np.int64))
                 return
-            if batch is None:
-                return
-            given = pa.Table.from_batches([batch])
-            table, defects = rows.conform(topic, given)
+            table, defects = rows.conform(file.topic, given)
             keep = np.ones(len(given), np.bool_)
             for d in defects:
                 keep[d.index] = False
-                self._defect(topic, d, _envelope(given, d.index), file, line + d.index)
-            self._keep(topic, table, file, np.flatnonzero(keep) + line)
-            line += len(given)
+                self._bury(file.topic, d, _envelope(given, d.index), number, line + d.index)
+            self._keep(file.topic, table, number, np.flatnonzero(keep) + line)
 
-    def _unknown(self, topic: str, path: Path, file: int) -> None:
-        name = topic if PLAIN.fullmatch(topic) else "(unknown)"
-        if path.suffix == ".parquet":
-            try:
-                n = pq.ParquetFile(path).metadata.num_rows
-            except (pa.ArrowException, OSError):
-                n = 1
-            self._bury(name, "UNKNOWN_TOPIC", range(1, n + 1), file)
-            return
-        for chunk in jsonl.read(path):
-            self._bury(name, "UNKNOWN_TOPIC", sorted([*chunk.lines, *chunk.unparsable]), file)
+    def _unknown(self, file: _File, number: int) -> None:
+        name = file.topic if PLAIN.fullmatch(file.topic) else UNNAMED
+        if file.path.suffix == ".parquet":
+            lines: Iterator[int] = iter(range(1, parquet.count(file.path) + 1) or [0])
+        else:
+            chunks = (jsonl.parse(piece) for piece in jsonl.read(file.path))
+            lines = (n for chunk in chunks for n in sorted([*chunk.lines, *chunk.unparsable]))
+        for line in lines:
+            self._graves.add(name, "UNKNOWN_TOPIC", number, line)
+        self._graves.settle(number, np.empty(0, np.int64), np.empty(0, np.int64))
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 
-    def _keep(self, topic: str, table: pa.Table, file: int, lines: Any) -> None:
+    def _keep(self, topic: str, table: pa.Table, file: int, lines: npt.NDArray[np.int64]) -> None:
+        arrival = table["ingest_time"].to_numpy()
+        self._graves.settle(file, lines, arrival)
         if not len(table):
             return
-        arrival = table["ingest_time"].to_numpy()
+        begin = int(arrival.min())
+        self._begin = begin if self._begin is None else min(self._begin, begin)
         inside = np.ones(len(table), np.bool_)
         if self.start is not None:
             inside &= arrival >= self.start
@@ -153,56 +162,31 @@ class LogSource(Source):
         first, last = int(arrival.min()), int(arrival.max())
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
-        if self._dead and self._dead[-1].file == file or len(self._good) < 2 or self._good[-1][0] != file:
-            self._good.append((file, int(lines[0]), int(arrival[0])))
-        self._good.append((file, int(lines[-1]), int(arrival[-1])))
-        columns = {"_file": pa.array(np.full(len(table), file, np.int32)), "_line": pa.array(lines, pa.int64())}
-        for name, column in columns.items():
-            table = table.append_column(name, column)
-        self._spool.add(topic, table)
+        table = table.append_column("_file", pa.array(np.full(len(table), file, np.int32)))
+        self._spool.add(topic, table.append_column("_line", pa.array(lines, pa.int64())))
 
-    def _bury(self, topic: str, reason: str, lines: Any, file: int) -> None:
-        self._dead += [_Dead(topic, reason, None, None, None, None, file, int(n)) for n in lines]
-
-    def _defect(self, topic: str, defect: rows.Defect, record: Any, file: int, line: int) -> None:
+    def _bury(self, topic: str, defect: rows.Defect, record: dict[str, Any], file: int, line: int) -> None:
         """What can be told of a record that does not fit: its person and times, where these are sound."""
-        given = record if isinstance(record, dict) else {}
-        user = given.get("user")
+        user = record.get("user")
         known = user if isinstance(user, str) and user and not user.startswith("_") else None
-        event, arrival = _instant(given.get("event_time")), _instant(given.get("ingest_time"))
-        if given.get("ingest_time") is None:
+        event, arrival = _instant(record.get("event_time")), _instant(record.get("ingest_time"))
+        if record.get("ingest_time") is None:
             arrival = event
-        self._dead.append(_Dead(topic, defect.reason, defect.field, known, event, arrival, file, line))
+        self._graves.add(
+            topic, defect.reason, file, line, field=defect.field, user=known, event_time=event, ingest_time=arrival
+        )
 
-    def _place_dead(self) -> None:
-        """A record without a readable time stands where the good one before it stood, else the next, else the log's first."""
-        placed = []
-        marks = sorted(self._good)
-        keys = [(f, n) for f, n, _ in marks]
-        for d in self._dead:
-            at = d.ingest_time
-            if at is None:
-                i = int(np.searchsorted([f for f, _ in keys], d.file)) if keys else 0
-                mine = [m for m in marks[i:] if m[0] == d.file]
-                before = [m[2] for m in mine if m[1] < d.line]
-                at = before[-1] if before else mine[0][2] if mine else self.first
-            if at is None:
-                at = self.start or 0
-            if (self.start is not None and at < self.start) or (self.end is not None and at > self.end):
-                if d.ingest_time is not None:
-                    continue
-                at = min(max(at, self.start or at), self.end or at)
-            placed.append(d._replace(ingest_time=at))
-            self.records_in[d.topic] += 1
-        self._dead = []
-        if placed and self.first is None:
-            self.first = min(d.ingest_time or 0 for d in placed)
-            self.last = max(d.ingest_time or 0 for d in placed)
-        columns = list(zip(*placed, strict=True)) if placed else [[] for _ in DEAD]
-        self._buried = pa.table([pa.array(list(c), f.type) for c, f in zip(columns, DEAD, strict=True)], schema=DEAD)
-        if placed and self.first is not None and self.last is not None:  # nothing is lost beyond the ends of the log
-            at = np.clip(self._buried["ingest_time"].to_numpy(), self.first, self.last)
-            self._buried = self._buried.set_column(5, "ingest_time", pa.array(at, pa.int64()))
+    def _finish(self, paths: list[Path]) -> None:
+        begin = self._begin if self._begin is not None else self.start or 0
+        dead = self._graves.close(begin, self.start, self.end)
+        if self._begin is None and not dead:
+            raise NotALog(f"{', '.join(map(str, paths))}: no records in it")
+        self.records_in += dead
+        if self.first is None and dead:
+            at = self._graves.table["ingest_time"].to_numpy()
+            self.first, self.last = int(at[0]), int(at[-1])
+        if self.first is not None and self.last is not None:
+            self._graves.clip(self.first, self.last)
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -216,14 +200,12 @@ class LogSource(Source):
             if held and held + n > max_rows:
                 out.append((after, day * DAY_MS - 1))
                 after, held = day * DAY_MS - 1, 0
+            held += n
             if n > max_rows:
                 for cut in self._cuts(day, max_rows):
                     if after < cut < min(self.last, (day + 1) * DAY_MS - 1):
                         out.append((after, cut))
                         after = cut
-                held = max_rows
-            else:
-                held += n
         if after < self.last:
             out.append((after, self.last))
         return out
@@ -237,28 +219,25 @@ class LogSource(Source):
         return self._spool.read(after, until, ordered=ordered)
 
     def dead(self, after: int, until: int) -> pa.Table:
-        at = self._buried["ingest_time"].to_numpy()
-        return self._buried.filter(pa.array((at > after) & (at <= until)))
+        return self._graves.between(after, until)
 
     def close(self) -> None:
         self._spool.close()
 
 
-def _files(log: Path) -> list[tuple[str | None, Path, str, int]]:
-    """(topic, path, name for positions, bytes) of a log folder, sorted by name; OUT and STATE topics are skipped."""
+def _files(log: Path) -> list[_File]:
+    """Files of a log folder, sorted by name; OUT and STATE topics are skipped."""
     if not log.is_dir():
         raise NotALog(f"{log}: {'not a folder' if log.exists() else 'no such folder'}")
-    found = []
-    for path in sorted(p for p in log.rglob("*") if p.is_file() and p.name.endswith(ENDINGS)):
-        name = path.relative_to(log)
-        topic = name.parts[0] if len(name.parts) > 1 else None
-        if topic is None:
-            continue
-        if topic in TOPICS and TOPICS[topic].klass not in READ:
-            continue
-        found.append((topic, path, name.as_posix(), path.stat().st_size))
+    inside = sorted(p for p in log.rglob("*") if p.name.endswith(ENDINGS) and p.is_file())
+    named = [(p, p.relative_to(log)) for p in inside]
+    found = [
+        _File(name.parts[0], path, name.as_posix(), path.stat().st_size)
+        for path, name in named
+        if len(name.parts) > 1 and (name.parts[0] not in TOPICS or TOPICS[name.parts[0]].klass in READ)
+    ]
     if not found:
-        raise NotALog(f"{log}: not a log folder (no <topic>/*.jsonl, *.jsonl.gz or *.parquet in it)")
+        raise NotALog(f"{log}: not a log folder (no <topic>/*.jsonl, *.jsonl.gz or *.parquet of an input topic in it)")
     return found
 
 
@@ -267,4 +246,6 @@ def _instant(x: Any) -> int | None:
 
 
 def _envelope(table: pa.Table, i: int) -> dict[str, Any]:
-    return {c: table[c][i].as_py() for c in ("user", "event_time", "ingest_time") if c in table.column_names}
+    """Person and times of a row as they stand there, if each has one column."""
+    names = table.column_names
+    return {c: table[c][i].as_py() for c in ("user", "event_time", "ingest_time") if names.count(c) == 1}

@@ -1,4 +1,7 @@
-"""Rows of a log by the UTC day of their arrival, in one temporary file: memory stays that of a slice, whatever the order of files."""
+"""Rows of a log by the UTC day of their arrival, in one temporary file.
+
+Memory stays that of a slice, whatever the order of files.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ class Spool:
                 out[topic] = in_order(table) if ordered else table
         return out
 
-    def arrivals(self, day: int) -> np.ndarray:  # type: ignore[type-arg]
+    def arrivals(self, day: int) -> np.ndarray:
         """Sorted ingest_times of a day."""
         found = [
             self._batch(topic, at, size).column("ingest_time").to_numpy()

@@ -14,12 +14,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.json as pj
 
 from schemas.checks import ALLOWED, LIMITS, NAMES, SCHEMA, UNKNOWN, check, check_field, faults, names, needs_a_look
 from schemas.json_lines import to_json_lines
 from schemas.topics import ENVELOPE, Field, Topic, topic
 
-__all__ = ["Defect", "check", "complete", "conform", "empty", "from_dicts", "to_dicts", "to_json_lines"]
+__all__ = [
+    "Defect",
+    "check",
+    "complete",
+    "conform",
+    "empty",
+    "from_clean_lines",
+    "from_dicts",
+    "to_dicts",
+    "to_json_lines",
+]
 
 BLOCK = 512  # rows that are looked at one by one when one of them is off
 _INT, _FLOAT = frozenset({int, type(None)}), frozenset({int, float, type(None)})
@@ -150,6 +161,50 @@ def _doubles(f: Field, x: Any) -> Any:
     if f.kind == "map":
         return {k: _doubles(f.items, v) for k, v in x.items()}
     return [_doubles(f.items, v) for v in x]
+
+
+def from_clean_lines(name: str, data: bytes) -> pa.Table | None:
+    """What `from_dicts` makes of JSON lines, several times faster; None if a line is not clean and somebody has to look.
+
+    Parameters
+    ----------
+    data
+        Whole lines, one record each, each with its end.
+
+    Notes
+    -----
+    Arrow's reader takes several objects on a line, NaN, and text that is no UTF-8: the first and the last are ruled out
+    before, NaN by the checks of columns. It is as strict as `check` about types and names.
+    """
+    t = topic(name)
+    if t.control or not _one_object_a_line(data):
+        return None
+    reading = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    parsing = pj.ParseOptions(explicit_schema=t.table_schema, unexpected_field_behavior="error")
+    try:
+        table = pj.read_json(pa.BufferReader(data), read_options=reading, parse_options=parsing).combine_chunks()
+    except (pa.ArrowException, UnicodeDecodeError):  # also a topic with a map, which Arrow can't read
+        return None
+    if len(table) != data.count(b"\n") or any(mask.any() for mask, _, _ in faults(t, table)) or needs_a_look(t, table):
+        return None
+    return complete(table)
+
+
+def _one_object_a_line(data: bytes) -> bool:
+    """Whether every line begins with `{` and ends with `}`, and all is UTF-8.
+
+    Lines that begin and end so and are valid JSON one after another hold whole objects; as many rows as lines are then
+    exactly one each, for `}` and `{` can only meet between two of them.
+    """
+    if not (data.startswith(b"{") and data.endswith(b"}\n") and data.count(b"}\n{") == data.count(b"\n") - 1):
+        return False
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 # -- from Parquet -----------------------------------------------------------------------------------------------------

@@ -101,7 +101,8 @@ def test_the_envelope_is_completed() -> None:
     (HEART, {"quality": None}, "quality"), (HEART, {"mood": 1}, "(unknown)"),
     (STEPS, {"steps": 1.0}, "steps"), (STEPS, {"steps": False}, "steps"), (STEPS, {"steps": 2**31}, "steps"),
     ("device.music", {"calm_tag": 1}, "calm_tag"), ("device.music", {"track_token": "\ud800"}, "track_token"),
-    ("device.status", {"covers": ["HEART_RATE", None]}, "covers"), ("device.status", {"covers": "HEART_RATE"}, "covers"),
+    ("device.status", {"covers": ["HEART_RATE", None]}, "covers"),
+    ("device.status", {"covers": "HEART_RATE"}, "covers"),
     ("device.status", {"battery_pct": "71"}, "battery_pct"),
     ("device.wellness", {"unit": "ML"}, "unit"),
     ("selfreport", {"items": {"1": "2"}}, "items"), ("selfreport", {"items": {"1": True}}, "items"),
@@ -287,3 +288,34 @@ def test_no_defect_repeats_what_was_written() -> None:
     ]  # fmt: skip
     told = [repr(rows.from_dicts(n, [r])[1]) for n in ("raw.search", HEART) for r in spoilt]
     assert canary not in "".join(told)
+
+
+# -- lines that are read as columns -------------------------------------------------------------------------------------
+
+NUMBER = st.sampled_from(
+    ["84", "84.0", "-0.0", "1e1", "NaN", "Infinity", "1e400", "01", "1.", '"84"', "true", "null", "9" * 25]
+)
+TEXT = st.sampled_from(['"LOCKED"', '"GOOD"', '"\\ud800"', '"\\u004cOCKED"', "1", "null", '"\udcff"'])
+MORE = st.sampled_from(["", "", "", ',"x":1', ',"bpm":1', ',"sample_period_s":5', ",", ',"sample_period_s":[5]'])
+END = st.sampled_from(["\n", "\n", "\n", "\r\n", " \n", "\n\n", "", '{"user":"p"}\n', "x\n"])
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(NUMBER, TEXT, MORE, END), min_size=1, max_size=4))
+def test_lines_read_as_columns_are_those_read_one_by_one(parts: list[tuple[str, str, str, str]]) -> None:
+    text = "".join(
+        f'{{"user":"p","event_time":1,"value":{{"bpm":{n},"quality":{q}{m}}}}}{end}' for n, q, m, end in parts
+    )
+    data = text.encode(errors="surrogateescape")
+    table = rows.from_clean_lines(HEART, data)
+    if table is not None:
+        want, bad = rows.from_dicts(HEART, [orjson.loads(line) for line in data.splitlines()])
+        assert (table.to_pylist(), bad) == (want.to_pylist(), [])
+
+
+@pytest.mark.parametrize("name", [n for n, t in TOPICS.items() if "map<" not in str(t.value_type) and not t.control])
+def test_clean_lines_are_read_as_columns(name: str) -> None:
+    table, _ = rows.from_dicts(name, examples(name) * 3)
+    again = rows.from_clean_lines(name, rows.to_json_lines(name, table))
+    assert again is not None
+    assert again.equals(table)

@@ -50,8 +50,8 @@ def test_s15_no_field_names_a_cause_a_code_of_an_illness_or_a_commercial_tag() -
 def test_s19_no_purpose_of_consent_is_marketing() -> None:
     purpose = next(f for f in TOPICS["clinical.consent"].fields if f.name == "purpose")
     assert purpose.symbols == (
-        "CARE_USER_MSG", "THERAPIST_ALERT_ACUTE", "THERAPIST_ALERT_TREND", "MONITORING_STATUS", "THERAPIST_SESSION_VIEW",
-        "RESEARCH",
+        "CARE_USER_MSG", "THERAPIST_ALERT_ACUTE", "THERAPIST_ALERT_TREND", "MONITORING_STATUS",
+        "THERAPIST_SESSION_VIEW", "RESEARCH",
     )  # fmt: skip
 
 
