@@ -35,7 +35,9 @@ def test_every_tier_has_words_in_every_locale(locale: str) -> None:
 @pytest.mark.parametrize("tier", ["L1", "W1"])
 def test_each_arm_has_its_own_item_and_no_arm_the_plain_one(tier: str) -> None:
     plain, classic, adaptive = (LIBRARY.item(tier, "USER", "en-GB", NOW, arm=a) for a in (None, "CLASSIC", "ADAPTIVE"))
-    assert plain and classic and adaptive
+    assert plain
+    assert classic
+    assert adaptive
     assert [i.tags.get("arm") for i in (plain, classic, adaptive)] == [None, "CLASSIC", "ADAPTIVE"]
     assert plain.tags["questionnaire"] == {"L1": "STRESS", "W1": "PHQ2"}[tier]
 
@@ -52,7 +54,8 @@ def test_outside_hours_the_text_says_that_nobody_is_watching() -> None:
 
 def test_the_screener_is_offered_only_where_asked_for() -> None:
     plain, screen = LIBRARY.item("L2", "USER", "en-GB", NOW), LIBRARY.item("L2", "USER", "en-GB", NOW, offers="CSSRS")
-    assert plain and screen
+    assert plain
+    assert screen
     assert (plain.tags.get("offers"), screen.tags.get("offers")) == (None, "CSSRS")
 
 
