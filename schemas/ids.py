@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -108,9 +109,12 @@ def _texts(column: Any) -> Sequence[str]:
     if kinds == {int}:
         return list(map(str, values))
     if kinds <= {str, type(None)}:
-        known = {v: compact(v) for v in set(values)}  # users and sources repeat
+        known = {v: f'"{v}"' if v is not None and _PLAIN(v) else compact(v) for v in set(values)}  # users and sources repeat
         return [known[v] for v in values]
     return [compact(v) for v in values]
+
+
+_PLAIN = re.compile(r"[\w.:-]*", re.ASCII).fullmatch  # needs no escape in JSON
 
 
 def input_id(topic: str, user: str, source_id: str | None, seq: int) -> str:

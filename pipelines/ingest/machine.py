@@ -404,6 +404,9 @@ def record_ids(topic: str, user: str, table: pa.Table) -> list[str]:
     given: list[str] = table["event_id"].to_pylist()
     if None not in given:
         return given
+    if table["event_id"].null_count == len(table) and not table["seq"].null_count:
+        made: list[str] = ids.input_ids(topic, [user] * len(table), table["source_id"], table["seq"]).to_pylist()
+        return made
     sources, numbers = table["source_id"].to_pylist(), table["seq"].to_pylist()
     out: list[str] = []
     bare = [i for i, g in enumerate(given) if g is None and numbers[i] is None]

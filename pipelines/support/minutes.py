@@ -8,7 +8,7 @@ in one vectorised block; a late record ends a block.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,24 @@ class Change:
     signal: Signal
 
 
+class Fixes(NamedTuple):
+    """Fixes by number: ms, place codes, metres; in order of arrival."""
+
+    time: Ints
+    place: npt.NDArray[np.int8]
+    accuracy: npt.NDArray[np.float64]
+
+    @staticmethod
+    def none() -> Fixes:
+        return Fixes(np.zeros(0, np.int64), np.zeros(0, np.int8), np.zeros(0))
+
+    def plus(self, time: Ints, place: npt.NDArray[np.int8], accuracy: npt.NDArray[np.float64]) -> Fixes:
+        return Fixes(*(np.concatenate(pair) for pair in zip(self, (time, place, accuracy), strict=True)))
+
+    def among(self, where: npt.NDArray[np.bool_]) -> Fixes:
+        return Fixes(self.time[where], self.place[where], self.accuracy[where])
+
+
 @dataclass
 class Queue:
     """Rows of this run that have arrived but are not yet known to the grid."""
@@ -110,7 +128,7 @@ class Minutes:
         self.models = DayBehind()
         self.anchor = Scan()
         self.anchor_minute = base + LEAD
-        self.fixes: list[tuple[int, int, float]] = []
+        self.fixes = Fixes.none()
         self.fix_anchor = places.Anchor()
         self.track = places.track(np.zeros(0, np.int64), np.zeros(0, np.int8), np.zeros(0), places.Anchor())
         self.worn: list[tuple[int, int]] = []
@@ -214,18 +232,12 @@ class Minutes:
             return None
         time = q.event[part]
         self.grid.add_fixes(time)
-        self.fixes += zip(time.tolist(), q.columns[0][part].tolist(), q.columns[1][part].tolist(), strict=True)
+        self.fixes = self.fixes.plus(time, q.columns[0][part], q.columns[1][part])
         self._retrack()
         return int(time.min())
 
     def _retrack(self) -> None:
-        fixes = self.fixes
-        self.track = places.track(
-            np.array([f[0] for f in fixes], np.int64),
-            np.array([f[1] for f in fixes], np.int8),
-            np.array([f[2] for f in fixes], np.float64),
-            self.fix_anchor,
-        )
+        self.track = places.track(*self.fixes, self.fix_anchor)
 
     def _apply_worn(self, until: int) -> int | None:
         q = self._queues["worn"]
@@ -451,7 +463,7 @@ class Minutes:
             back = next((c[0] for c in changes[i + 1 :] if c[2] != places.OTHER), None)
             fresh[t] = Signal("LEFT_HOME", t, back, "ON" if back is None else "OFF", None if back is None else "RETURN")
             fresh[t].known_at, fresh[t].last = t, back
-        since = self.fixes[0][0] if self.fixes else visible
+        since = int(self.fixes.time.min()) if len(self.fixes.time) else visible
         return self._reconcile("LEFT_HOME", fresh, since, before, tick)
 
     def _reconcile(self, kind: str, fresh: dict[int, Signal], since: int, before: int, tick: int) -> list[Change]:
@@ -579,14 +591,10 @@ class Minutes:
 
     def _forget(self, keep_from: int) -> None:
         limit = keep_from - LATE_MS - HOUR_MS
-        gone = [f for f in self.fixes if f[0] < limit]
-        if gone:
-            old = places.track(
-                np.array([f[0] for f in gone], np.int64), np.array([f[1] for f in gone], np.int8),
-                np.array([f[2] for f in gone], np.float64), self.fix_anchor,
-            )  # fmt: skip
-            self.fix_anchor = old.end
-            self.fixes = [f for f in self.fixes if f[0] >= limit]
+        old = self.fixes.time < limit
+        if old.any():
+            self.fix_anchor = places.track(*self.fixes.among(old), self.fix_anchor).end
+            self.fixes = self.fixes.among(~old)
             self._retrack()
         stale = [w for w in self.worn if w[0] < limit]
         if len(stale) > 1:
@@ -669,10 +677,7 @@ class Minutes:
 
     def dump(self, clock: int) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         meta, arrays = self.grid.dump((clock - LATE_MS) // MINUTE_MS - 2)
-        fix = np.array([f[0] for f in self.fixes], np.int64)
-        arrays["fix_time"] = fix
-        arrays["fix_place"] = np.array([f[1] for f in self.fixes], np.int8)
-        arrays["fix_accuracy"] = np.array([f[2] for f in self.fixes], np.float64)
+        arrays |= {"fix_time": self.fixes.time, "fix_place": self.fixes.place, "fix_accuracy": self.fixes.accuracy}
         arrays["models"] = np.frombuffer(self.models.dump(), np.uint8)
         state = {
             "grid": meta,
@@ -696,9 +701,7 @@ class Minutes:
         self.anchor = Scan(*state["scan"])
         self.anchor_minute = int(state["anchor"])
         self.fix_anchor = places.Anchor(**state["fix"])
-        self.fixes = list(
-            zip(arrays["fix_time"].tolist(), arrays["fix_place"].tolist(), arrays["fix_accuracy"].tolist(), strict=True)
-        )
+        self.fixes = Fixes(arrays["fix_time"], arrays["fix_place"], arrays["fix_accuracy"])
         self._retrack()
         self.worn = [(int(t), int(c)) for t, c in state["worn"]]
         self.signals = {k: {s["start"]: Signal(**s) for s in v} for k, v in state["signals"].items()}

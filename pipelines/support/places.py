@@ -83,23 +83,18 @@ def track(time: Ints, place: npt.NDArray[np.int8], accuracy: npt.NDArray[np.floa
     time, place, accuracy = time[good], place[good], accuracy[good]
     order = np.lexsort((accuracy, place, time))
     time, place, accuracy = time[order], place[order], accuracy[order]
-    out = np.zeros(len(time), np.int8)
-    state, streak = anchor.state, anchor.streak
-    changes: list[tuple[int, int, int]] = []
-    for i, (t, p, a) in enumerate(zip(time.tolist(), place.tolist(), accuracy.tolist(), strict=True)):
-        kind = p
-        if p == OTHER and a > LEAVE_ACCURACY_M:
-            kind = BORDER  # too coarse to say that somebody left: keeps the state, resets the count
-        if kind in (HOME, OTHER):
-            if kind != state and streak == kind:
-                changes.append((t, state, kind))
-                state = kind
-            streak = kind
-        else:
-            streak = UNKNOWN
-            if kind == UNKNOWN and state != UNKNOWN:
-                changes.append((t, state, UNKNOWN))
-                state = UNKNOWN
-        out[i] = state
-    last = int(time[-1]) if len(time) else anchor.last_fix
-    return Track(time, out, anchor, changes, Anchor(state, streak, last))
+    # too coarse to say that somebody left: keeps the state, resets the count, as BORDER does
+    kind = np.where((place == OTHER) & (accuracy > LEAVE_ACCURACY_M), BORDER, place)
+    streak = np.where((kind == HOME) | (kind == OTHER), kind, UNKNOWN)
+    before = np.concatenate(([anchor.streak], streak[:-1])) if len(kind) else streak
+    # the second of two equal fixes sets the state, and so does a fix of which nothing can be said
+    sets = (kind == UNKNOWN) | ((streak != UNKNOWN) & (streak == before))
+    last_set = np.maximum.accumulate(np.where(sets, np.arange(len(kind)), -1)) if len(kind) else np.zeros(0, np.int64)
+    state = np.where(last_set >= 0, kind[last_set], anchor.state).astype(np.int8)
+    was = np.concatenate(([anchor.state], state[:-1])) if len(state) else state
+    moved = np.flatnonzero(state != was)
+    changes = [(int(time[i]), int(was[i]), int(state[i])) for i in moved]
+    if not len(time):
+        return Track(time, state, anchor, changes, anchor)
+    end = Anchor(int(state[-1]), int(streak[-1]), int(time[-1]))
+    return Track(time, state, anchor, changes, end)
