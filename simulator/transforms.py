@@ -44,9 +44,8 @@ def duplicate(log: Log, seed: int, times: tuple[int, int] = (1, 3), within_h: fl
     for topic, records in log.items():
         rng = _rng(seed, "duplicate", topic)
         copies = rng.integers(times[0], times[1] + 1, len(records)).tolist()
-        grown: list[Record] = []
+        grown = list(records)  # what arrived first stays where it was, also among records of one instant
         for record, n in zip(_fixed(records), copies, strict=True):
-            grown.append(record)
             for _ in range(n - 1):
                 grown.append({**record, "ingest_time": record["ingest_time"] + 1 + int(rng.random() * within_h * HOUR)})
         out[topic] = grown
