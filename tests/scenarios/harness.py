@@ -168,9 +168,15 @@ def archive_of(told: Told, folder: Path) -> Path:
     return folder
 
 
-def files(told: Told) -> dict[str, bytes]:
-    """Bytes of every output file but the report, which holds the run's own times."""
-    return {str(p.relative_to(told.folder)): p.read_bytes() for p in sorted(told.folder.glob("*/*"))}
+def differences(one: Told, other: Told, *, but: Iterable[str] = ()) -> list[str]:
+    """Topics whose records differ in anything; [] = the same records in the same order."""
+    topics = sorted({p.parent.name for told in (one, other) for p in told.folder.glob("*/*")} - set(but))
+    return [t for t in topics if not _table(one.folder / t).equals(_table(other.folder / t))]
+
+
+def _table(folder: Path) -> pa.Table:
+    parts = [pq.read_table(path) for path in sorted(folder.glob("*.parquet"))]
+    return pa.concat_tables(parts).combine_chunks() if parts else pa.table({})
 
 
 # -- what the story expects ----------------------------------------------------------------------------------------
@@ -452,6 +458,7 @@ NEVER: dict[str, Callable[[Told], Any]] = {
 
 
 def final_cases(told: Told) -> dict[str, dict[str, Any]]:
-    """What S6b compares of the last revision of every case of the story's time, by case_id."""
+    """What S6b compares of the last revision of every case that no other one superseded, by case_id."""
     last = newest(told.outputs.get("case.file", []), "case_id")
-    return {k: {f: r["value"][f] for f in FINAL} for k, r in last.items()}
+    gone = {old for r in last.values() for old in r["value"]["supersedes"]}
+    return {k: {f: r["value"][f] for f in FINAL} for k, r in last.items() if k not in gone}

@@ -11,7 +11,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from simulator.rows import Log, Record
 from simulator.scenarios import build
@@ -20,7 +20,8 @@ from tests.scenarios.harness import Told, play
 from tests.scenarios.small import BEGIN, DAY, HOUR, MINUTE, Small, ms, permitted
 
 few = settings(
-    max_examples=6,
+    max_examples=5,
+    phases=[Phase.explicit, Phase.generate],  # shrinking replays for minutes
     deadline=None,
     derandomize=True,
     database=None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from simulator import transforms
 from simulator.people import one_person
@@ -17,7 +17,7 @@ from simulator.rows import Log, Record, dicts, in_arrival_order
 from simulator.scenarios import build
 from tests.scenarios.harness import Told, newest, play
 from tests.scenarios.small import BEGIN, DAY, HOUR, MINUTE, Small, ms
-from tests.scenarios.test_invariants_crisis import notes, of, people
+from tests.scenarios.test_invariants_crisis import few, notes, of, people
 from tests.scenarios.test_invariants_replay import FIRST
 
 FORTNIGHT = "05-07"
@@ -242,13 +242,7 @@ moves = st.lists(
 faults = st.lists(st.tuples(st.integers(0, 9 * 24), st.integers(-12 * 24, 3 * 24)), max_size=12)
 
 
-@settings(
-    max_examples=5,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@few
 @given(drawn=st.lists(st.tuples(moves, faults), min_size=8, max_size=8))
 def test_S23_whatever_the_clocks_do_no_day_is_long_or_comes_twice(  # noqa: N802
     drawn: list[tuple[list[tuple[int, int]], list[tuple[int, int]]]], tmp_path: Path

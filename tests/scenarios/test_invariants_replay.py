@@ -12,24 +12,17 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pyarrow.parquet as pq
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from simulator import transforms
 from simulator.folder import LogWriter, write_log
 from simulator.people import one_person
 from simulator.rows import Log, Record, in_arrival_order
 from simulator.scenarios import build
-from tests.scenarios.harness import files, final_cases, play, read_outputs, replay_folder
+from tests.scenarios.harness import differences, final_cases, play, read_outputs, replay_folder
 from tests.scenarios.small import BEGIN, DAY, HOUR, MINUTE, Small
-from tests.scenarios.test_invariants_crisis import of, people
+from tests.scenarios.test_invariants_crisis import few, of, people
 
-few = settings(
-    max_examples=5,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 Drawn = dict[str, Any]
 
 told_things = st.fixed_dictionaries(
@@ -80,7 +73,7 @@ def test_S06_restarted_at_any_moment_every_byte_is_the_same(  # noqa: N802
     log = log_of(drawn)
     once = play(log, tmp_path / "once")
     again = play(log, tmp_path / "again", stops=[BEGIN + m * MINUTE for m in sorted(stops)])
-    assert files(again) == files(once)
+    assert differences(again, once) == []
 
 
 @few
@@ -91,7 +84,7 @@ def test_S06_nothing_shows_of_the_slices(drawn: list[list[Drawn]], rows: int, tm
     log = log_of(drawn[:3])
     once = play(log, tmp_path / "once")
     sliced = play(log, tmp_path / "sliced", settings=Settings(slice_rows=rows))
-    assert files(sliced) == files(once)
+    assert differences(sliced, once) == []
 
 
 def test_S06_slices_of_a_day_with_all_sensors_show_nothing(tmp_path: Path) -> None:  # noqa: N802
@@ -100,8 +93,7 @@ def test_S06_slices_of_a_day_with_all_sensors_show_nothing(tmp_path: Path) -> No
     log = build("g1", first_day="05-10", last_day="05-21")
     once = play(log, tmp_path / "once")
     sliced = play(log, tmp_path / "sliced", settings=Settings(slice_rows=900))
-    different = [name for name, data in files(once).items() if files(sliced).get(name) != data]
-    assert different == []
+    assert differences(sliced, once) == []
 
 
 @few
@@ -128,7 +120,7 @@ def test_S07_sent_one_to_three_times_every_byte_is_the_same(  # noqa: N802
     once = play(log, tmp_path / "once")
     more = transforms.duplicate(log, seed)
     again = play(more, tmp_path / "again", end=end)
-    assert files(again) == files(once)
+    assert differences(again, once) == []
     extra = sum(int(r["ingest_time"]) <= end for rs in more.values() for r in rs) - sum(map(len, log.values()))
     assert sum(again.report["duplicates"].values()) == extra
 
