@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -168,7 +168,7 @@ def ill_days() -> dict[str, tuple[int, int]]:
 
 
 def _day(text: str) -> int:
-    moment = datetime.combine(date.fromisoformat(text), datetime.min.time(), timezone.utc)
+    moment = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
     return int(moment.timestamp() * 1000) // DAY_MS
 
 

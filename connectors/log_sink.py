@@ -88,13 +88,15 @@ class LogSink(Sink):
 
     def _writer(self, topic: str) -> pq.ParquetWriter:
         if topic not in self._writers:
+            # words that repeat as dictionaries; statistics only of the clock, by which one searches
+            words = ["user", "source_id", *(f"value.{f.name}" for f in TOPICS[topic].fields if f.kind == "enum")]
             folder = self.folder / topic
             folder.mkdir(parents=True, exist_ok=True)
             number = len(list(folder.glob("part-*.parquet")))
             path = folder / f"part-{number:05d}.parquet"
             schema = TOPICS[topic].table_schema
             self._writers[topic] = pq.ParquetWriter(
-                path, schema, compression="zstd", use_dictionary=["user", "source_id"]
+                path, schema, compression="zstd", use_dictionary=words, write_statistics=["event_time", "ingest_time"]
             )
         return self._writers[topic]
 

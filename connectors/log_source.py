@@ -92,10 +92,17 @@ class LogSource(Source):
 
     def _jsonl(self, file: _File, number: int) -> None:
         for piece in jsonl.read(file.path):
-            if not self._clean(file.topic, piece, number):
-                for part in jsonl.smaller(piece) if piece.data is not None else (piece,):
-                    if not self._clean(file.topic, part, number):
-                        self._parsed(file.topic, jsonl.parse(part), number)
+            self._take(file.topic, piece, number, jsonl.PARTS_BYTES)
+
+    def _take(self, topic: str, piece: jsonl.Piece, number: int, sizes: tuple[int, ...]) -> None:
+        """Take a piece as columns; where that fails in ever smaller parts, in the end line by line."""
+        if self._clean(topic, piece, number):
+            return
+        if piece.data is None or not sizes or topic not in rows.AS_COLUMNS:
+            self._parsed(topic, jsonl.parse(piece), number)
+            return
+        for part in jsonl.smaller(piece, sizes[0]):
+            self._take(topic, part, number, sizes[1:])
 
     def _clean(self, topic: str, piece: jsonl.Piece, number: int) -> bool:
         """Take a piece the fast way, if every line of it is clean."""

@@ -6,17 +6,40 @@ import pyarrow as pa
 
 # stores' own categories, by prefix; and packages that stores file under TOOLS or COMMUNICATION
 BY_STORE = {
-    "GAME": "GAME", "SOCIAL": "SOCIAL", "DATING": "SOCIAL", "COMMUNICATION": "MESSAGING", "HEALTH": "HEALTH", "MEDICAL": "HEALTH",
-    "MUSIC": "MUSIC", "BROWSER": "BROWSER",
-}  # fmt: skip
+    "GAME": "GAME",
+    "SOCIAL": "SOCIAL",
+    "DATING": "SOCIAL",
+    "COMMUNICATION": "MESSAGING",
+    "HEALTH": "HEALTH",
+    "MEDICAL": "HEALTH",
+    "MUSIC": "MUSIC",
+    "BROWSER": "BROWSER",
+}
 BY_PACKAGE = {
-    "com.android.chrome": "BROWSER", "org.mozilla.": "BROWSER", "com.sec.android.app.sbrowser": "BROWSER", "com.microsoft.emmx": "BROWSER",
-    "com.opera.": "BROWSER", "com.brave.browser": "BROWSER", "com.duckduckgo.": "BROWSER", "com.apple.mobilesafari": "BROWSER",
-    "com.whatsapp": "MESSAGING", "org.telegram.": "MESSAGING", "org.thoughtcrime.securesms": "MESSAGING", "com.facebook.orca": "MESSAGING",
-    "com.google.android.apps.messaging": "MESSAGING", "com.facebook.katana": "SOCIAL", "com.instagram.": "SOCIAL", "com.twitter.": "SOCIAL",
-    "com.zhiliaoapp.musically": "SOCIAL", "com.snapchat.": "SOCIAL", "com.reddit.": "SOCIAL", "com.spotify.music": "MUSIC",
-    "com.google.android.apps.youtube.music": "MUSIC", "com.apple.music": "MUSIC", "com.soundcloud.": "MUSIC",
-}  # fmt: skip
+    "com.android.chrome": "BROWSER",
+    "org.mozilla.": "BROWSER",
+    "com.sec.android.app.sbrowser": "BROWSER",
+    "com.microsoft.emmx": "BROWSER",
+    "com.opera.": "BROWSER",
+    "com.brave.browser": "BROWSER",
+    "com.duckduckgo.": "BROWSER",
+    "com.apple.mobilesafari": "BROWSER",
+    "com.whatsapp": "MESSAGING",
+    "org.telegram.": "MESSAGING",
+    "org.thoughtcrime.securesms": "MESSAGING",
+    "com.facebook.orca": "MESSAGING",
+    "com.google.android.apps.messaging": "MESSAGING",
+    "com.facebook.katana": "SOCIAL",
+    "com.instagram.": "SOCIAL",
+    "com.twitter.": "SOCIAL",
+    "com.zhiliaoapp.musically": "SOCIAL",
+    "com.snapchat.": "SOCIAL",
+    "com.reddit.": "SOCIAL",
+    "com.spotify.music": "MUSIC",
+    "com.google.android.apps.youtube.music": "MUSIC",
+    "com.apple.music": "MUSIC",
+    "com.soundcloud.": "MUSIC",
+}
 EVENTS = {"FOREGROUND": "FG", "BACKGROUND": "BG", "UNLOCK": "UNLOCK"}
 
 

@@ -394,9 +394,15 @@ class _Job:
         for event, arrival, offset, name, session in zip(
             *columns, names.filter(pa.array(refused)).to_pylist(), sessions, strict=True
         ):
-            self.out.refused_chat.append({
-                "event_time": min(event, arrival), "ingest_time": arrival, "tz_offset_min": offset, "event_id": name, "session_id": session,
-            })  # fmt: skip
+            self.out.refused_chat.append(
+                {
+                    "event_time": min(event, arrival),
+                    "ingest_time": arrival,
+                    "tz_offset_min": offset,
+                    "event_id": name,
+                    "session_id": session,
+                }
+            )
 
 
 def record_ids(topic: str, user: str, table: pa.Table) -> list[str]:

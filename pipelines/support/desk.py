@@ -112,7 +112,7 @@ class Desk:
             return None
         profile = self.profiles.effective(m.event_time)
         unattended = profile is None or not profile.therapist_ref or not self.in_hours(profile)
-        item = self.item(m.tier, "USER", profile, m.arm, unattended)
+        item = self.item(m.tier, "USER", profile, m.arm, unattended, m.params.get("questionnaire"))
         if item is None:
             self.audit("SUPPRESSED", nid, "NO_CONTENT")
             return None
@@ -215,6 +215,8 @@ class Desk:
         locale = self.locale()
         crisis = m.tier == "L4"
         params = {**m.params, "crisis_line_id": self.library.crisis_line_id(locale)}
+        if "questionnaire" in item.tags:
+            params.setdefault("questionnaire", item.tags["questionnaire"])
         value: dict[str, Any] = {
             "notification_id": output_id("notifications", self.user, key),
             "audience": audience,
@@ -258,11 +260,28 @@ class Desk:
             return [profile.therapist_ref]
         return [r for r in permitted if r != profile.backup_ref and r not in profile.crisis_refs]
 
-    def item(self, tier: str, audience: str, profile: Profile | None, arm: str | None, unattended: bool) -> Item | None:
+    def item(
+        self,
+        tier: str,
+        audience: str,
+        profile: Profile | None,
+        arm: str | None,
+        unattended: bool,
+        offers: str | None = None,
+    ) -> Item | None:
+        """The approved item to say now, None if there is none; `offers` = a questionnaire that goes with it."""
         disabled = profile.disabled if profile is not None else frozenset()
         pinned = profile.pinned if profile is not None else ()
         return self.library.item(
-            tier, audience, self.locale(), self.now, arm=arm, unattended=unattended, disabled=disabled, pinned=pinned
+            tier,
+            audience,
+            self.locale(),
+            self.now,
+            arm=arm,
+            unattended=unattended,
+            disabled=disabled,
+            pinned=pinned,
+            offers=offers,
         )
 
     def locale(self) -> str:

@@ -83,7 +83,11 @@ class Fixes(NamedTuple):
         return Fixes(np.zeros(0, np.int64), np.zeros(0, np.int8), np.zeros(0))
 
     def plus(self, time: Ints, place: npt.NDArray[np.int8], accuracy: npt.NDArray[np.float64]) -> Fixes:
-        return Fixes(*(np.concatenate(pair) for pair in zip(self, (time, place, accuracy), strict=True)))
+        return Fixes(
+            np.concatenate([self.time, time]),
+            np.concatenate([self.place, place]),
+            np.concatenate([self.accuracy, accuracy]),
+        )
 
     def among(self, where: npt.NDArray[np.bool_]) -> Fixes:
         return Fixes(self.time[where], self.place[where], self.accuracy[where])
@@ -640,8 +644,9 @@ class Minutes:
 
     def worn_minutes(self, lo: int, hi: int, reach: int) -> npt.NDArray[np.bool_]:
         """Grid minutes [lo, hi) in which the watch is worn: a pulse within `reach` minutes, or said so, or no pulse is ever taken."""
-        if not self.pulse_ever:
-            return np.asarray(self._worn_at((self.grid.base + np.arange(lo, hi)) * MINUTE_MS) != WORN_NO)
+        if not self.pulse_ever:  # a counter of steps only: worn while it counts
+            said = self._worn_at((self.grid.base + np.arange(lo, hi)) * MINUTE_MS)
+            return np.asarray(~np.isnan(self.grid.steps[lo:hi]) & (said != WORN_NO))
         a, b = max(0, lo - reach), min(CAPACITY, hi + reach)
         pulse = np.flatnonzero(self.grid.hr_n[a:b] > 0) + a
         out = np.zeros(hi - lo, np.bool_)

@@ -136,8 +136,8 @@ class Trend:
     ) -> None:
         sid = signal_id(desk.user, "WITHDRAWAL", None if state == "ON" else state, start)
         self.signal = {
-            "signal_id": sid, "revision": 0, "kind": "WITHDRAWAL", "state": state, "start_time": start, "missing": sorted(missing or []),
-            "refs": refs or [], "clock_suspect": False, "versions": {"rule": "a2-1"},
+            "signal_id": sid, "revision": 0, "kind": "WITHDRAWAL", "state": state, "start_time": start,
+            "missing": sorted(missing or []), "refs": refs or [], "clock_suspect": False, "versions": {"rule": "a2-1"},
         }  # fmt: skip
         if strength is not None:
             self.signal["strength"] = strength
@@ -182,7 +182,8 @@ class Trend:
         if searches:
             evidence = [*evidence, {
                 "name": f"SEARCH_{SEARCH_DAYS}D", "met": True, "start_time": min(f.t for f in searches), "amount": float(len(searches)),
-                "threshold": 1.0, "refs": sorted(f.event_id for f in searches),
+                "threshold": 1.0, "unit": max(searches, key=lambda f: (f.severity, f.t, f.event_id)).category,
+                "refs": sorted(f.event_id for f in searches),
             }]  # fmt: skip
         case_id = self._case_id(desk) if tier == "W2" else None
         message = Message(

@@ -135,22 +135,21 @@ def _required(
 ) -> dict[str, Any]:
     base = normal.act if which == "act" else normal.out
     assert base is not None
-    row = rows[max(verdict.low[which], default=day)]
+    low = verdict.low[which]
+    row = rows[max(low, default=day)]
     own = base.of(row.weekend)
-    value = row.act if which == "act" else row.out
-    ratio = profile.ratio if which == "act" else OUT_RATIO
     return {
         "name": f"{which.upper()}_LOW_{profile.k}_OF_{profile.n}",
-        "met": len(verdict.low[which]) >= profile.k,
-        "start_time": rows[min(verdict.low[which], default=day)].start,
+        "met": len(low) >= profile.k,
+        "start_time": rows[min(low, default=day)].start,
         "end_time": row.end,
-        "amount": round(float(value or 0.0), 3),
-        "unit": "steps/h" if which == "act" else "outings/h",
-        "threshold": round(ratio * own.median, 3),
+        "amount": float(len(low)),
+        "unit": "days",
+        "threshold": float(profile.k),
         "baseline_median": round(own.median, 3),
         "baseline_mad": round(own.mad, 3),
         "baseline_days": own.n,
-        "refs": [str(rows[i].start) for i in verdict.low[which]],
+        "refs": [str(rows[i].start) for i in low],
     }
 
 

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import linear_model
 
-from pipelines.learning.expected_heart_rate import FEATURES, RIDGE, DayBehind, ExpectedHeartRate, Floats, activity_features
+from pipelines.learning.expected_heart_rate import (
+    FEATURES,
+    RIDGE,
+    DayBehind,
+    ExpectedHeartRate,
+    Floats,
+    activity_features,
+)
 from pipelines.learning.packing import StateError
 
 
