@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 BLOCK_BYTES = 2 << 20
-PARTS_BYTES = (128 << 10, 8 << 10)  # what is cut smaller, and smaller again, around a line that is not clean
+PART_BYTES = 128 << 10
 LONGEST_LINE = 8 << 20
 GZIP = 31  # zlib's window bits for a gzip header and trailer
 
@@ -62,11 +62,11 @@ def read(path: Path) -> Iterator[Piece]:
         yield Piece(number, None if skipping else rest)
 
 
-def smaller(piece: Piece, size: int) -> Iterator[Piece]:
-    """The same lines in pieces of about `size` bytes: one bad line then costs the fast way only to those around it."""
+def smaller(piece: Piece) -> Iterator[Piece]:
+    """The same lines in pieces of about `PART_BYTES`: one bad line then costs the fast way only to those around it."""
     line, data, start = piece.line, piece.data, 0
     while data is not None and start < len(data):
-        cut = data.find(b"\n", start + size) + 1 or len(data)
+        cut = data.find(b"\n", start + PART_BYTES) + 1 or len(data)
         part = data[start:cut]
         yield Piece(line, part)
         line, start = line + part.count(b"\n"), cut

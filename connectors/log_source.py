@@ -92,28 +92,27 @@ class LogSource(Source):
 
     def _jsonl(self, file: _File, number: int) -> None:
         for piece in jsonl.read(file.path):
-            self._take(file.topic, piece, number, jsonl.PARTS_BYTES)
+            if self._columns(file.topic, piece, number):
+                continue
+            for part in jsonl.smaller(piece) if piece.data is not None and file.topic in rows.AS_COLUMNS else (piece,):
+                if not self._columns(file.topic, part, number):
+                    self._one_by_one(file.topic, jsonl.parse(part), number)
 
-    def _take(self, topic: str, piece: jsonl.Piece, number: int, sizes: tuple[int, ...]) -> None:
-        """Take a piece as columns; where that fails in ever smaller parts, in the end line by line."""
-        if self._clean(topic, piece, number):
-            return
-        if piece.data is None or not sizes or topic not in rows.AS_COLUMNS:
-            self._parsed(topic, jsonl.parse(piece), number)
-            return
-        for part in jsonl.smaller(piece, sizes[0]):
-            self._take(topic, part, number, sizes[1:])
+    def _columns(self, topic: str, piece: jsonl.Piece, number: int) -> bool:
+        """Take a piece as columns, if it can be taken so."""
+        if piece.data is None or len(piece.data) > jsonl.LONGEST_LINE:
+            return False
+        read = rows.from_lines(topic, piece.data)
+        if read is None:
+            return False
+        table, defects = read
+        lines = np.arange(piece.line, piece.line + len(table) + len(defects))
+        for d, envelope in defects:
+            self._bury(topic, d, envelope, number, piece.line + d.index)
+        self._keep(topic, table, number, np.delete(lines, [d.index for d, _ in defects]))
+        return True
 
-    def _clean(self, topic: str, piece: jsonl.Piece, number: int) -> bool:
-        """Take a piece the fast way, if every line of it is clean."""
-        table = (
-            rows.from_clean_lines(topic, piece.data) if piece.data and len(piece.data) < jsonl.LONGEST_LINE else None
-        )
-        if table is not None:
-            self._keep(topic, table, number, np.arange(piece.line, piece.line + len(table)))
-        return table is not None
-
-    def _parsed(self, topic: str, chunk: jsonl.Chunk, number: int) -> None:
+    def _one_by_one(self, topic: str, chunk: jsonl.Chunk, number: int) -> None:
         for line in chunk.unparsable:
             self._graves.add(topic, "UNPARSABLE", number, line)
         table, defects = rows.from_dicts(topic, chunk.records)

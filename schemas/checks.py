@@ -200,6 +200,12 @@ def entries(column: pa.MapArray) -> pa.StructArray:
     return column.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)]))).flatten()
 
 
+def finite(t: Topic, table: pa.Table) -> bool:
+    """Whether no double (outside of nested values) is NaN or infinite."""
+    parts = zip(t.fields, table["value"].combine_chunks().flatten(), strict=True)
+    return all(pc.all(pc.is_finite(part)).as_py() is not False for f, part in parts if f.kind == "double")
+
+
 def _column_faults(f: Field, column: Any) -> Iterator[Fault]:
     if f.required and column.null_count:
         yield _mask(pc.is_null(column)), SCHEMA, f.name

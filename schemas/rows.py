@@ -16,18 +16,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from schemas.checks import ALLOWED, LIMITS, NAMES, SCHEMA, UNKNOWN, check, check_field, faults, names, needs_a_look
+from schemas.checks import (
+    ALLOWED,
+    LIMITS,
+    NAMES,
+    SCHEMA,
+    UNKNOWN,
+    check,
+    check_field,
+    faults,
+    finite,
+    names,
+    needs_a_look,
+)
 from schemas.json_lines import to_json_lines
-from schemas.topics import ENVELOPE, Field, Topic, topic
+from schemas.topics import ENVELOPE, TOPICS, Field, Topic, topic
 
 __all__ = [
+    "AS_COLUMNS",
     "Defect",
     "check",
     "complete",
     "conform",
     "empty",
-    "from_clean_lines",
     "from_dicts",
+    "from_lines",
     "to_dicts",
     "to_json_lines",
 ]
@@ -66,11 +79,13 @@ def from_dicts(name: str, records: Sequence[Any]) -> tuple[pa.Table, list[Defect
     if table is not None:
         return table, []
     tables, defects = [], []
+    spoilt = len(records) <= BLOCK  # where one block was mostly wrong the next is not tried as a whole
     for start in range(0, len(records), BLOCK):
         block = records[start : start + BLOCK]
-        table = _fast(t, block) if len(records) > BLOCK else None
+        table = None if spoilt else _fast(t, block)
         if table is None:
             table, found = _one_by_one(t, block, start)
+            spoilt = len(found) > len(block) // 2
             defects += found
         tables.append(table)
     return pa.concat_tables(tables).combine_chunks() if tables else empty(name), defects
@@ -163,31 +178,49 @@ def _doubles(f: Field, x: Any) -> Any:
     return [_doubles(f.items, v) for v in x]
 
 
-def from_clean_lines(name: str, data: bytes) -> pa.Table | None:
-    """What `from_dicts` makes of JSON lines, several times faster; None if a line is not clean and somebody has to look.
+def _has_map(f: Field) -> bool:
+    return f.kind == "map" or any(map(_has_map, f.fields)) or (f.items is not None and _has_map(f.items))
+
+
+# Arrow's reader knows no maps; fields of a control record must agree, so each is looked at.
+AS_COLUMNS = frozenset(t.name for t in TOPICS.values() if not t.control and not any(map(_has_map, t.fields)))
+
+
+def from_lines(name: str, data: bytes) -> tuple[pa.Table, list[tuple[Defect, dict[str, Any]]]] | None:
+    """What `from_dicts` makes of JSON lines, several times faster; None if somebody has to look at them one by one.
 
     Parameters
     ----------
     data
         Whole lines, one record each, each with its end.
 
+    Returns
+    -------
+    table, defects
+        As `from_dicts`; each defect with the envelope of its record. None: a line that is no record, a wrong type, a
+        name that nobody knows, or a topic that can't be read so.
+
     Notes
     -----
-    Arrow's reader takes several objects on a line, NaN, and text that is no UTF-8: the first and the last are ruled out
-    before, NaN by the checks of columns. It is as strict as `check` about types and names.
+    Arrow's reader takes several objects on a line, NaN, and text that is no UTF-8: these are ruled out here. It is as
+    strict as `check` about types and names.
     """
     t = topic(name)
-    if t.control or not _one_object_a_line(data):
+    if name not in AS_COLUMNS or not _one_object_a_line(data):
         return None
     reading = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
     parsing = pj.ParseOptions(explicit_schema=t.table_schema, unexpected_field_behavior="error")
     try:
         table = pj.read_json(pa.BufferReader(data), read_options=reading, parse_options=parsing).combine_chunks()
-    except (pa.ArrowException, UnicodeDecodeError):  # also a topic with a map, which Arrow can't read
+    except (pa.ArrowException, UnicodeDecodeError):
         return None
-    if len(table) != data.count(b"\n") or any(mask.any() for mask, _, _ in faults(t, table)) or needs_a_look(t, table):
+    if len(table) != data.count(b"\n") or not finite(t, table) or needs_a_look(t, table):
         return None
-    return complete(table)
+    good, defects = _without_faults(t, table, {})
+    if not defects:
+        return good, []
+    spoilt = table.drop_columns(["value"]).take([d.index for d in defects]).to_pylist()
+    return good, list(zip(defects, spoilt, strict=True))
 
 
 def _one_object_a_line(data: bytes) -> bool:

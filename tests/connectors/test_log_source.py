@@ -279,7 +279,7 @@ def test_the_place_does_not_depend_on_how_files_are_cut_into_pieces(
     put(tmp_path, "device.heart_rate/a.jsonl", b"".join(records))
     whole = places(tmp_path)
     monkeypatch.setattr(jsonl, "BLOCK_BYTES", 700)
-    monkeypatch.setattr(jsonl, "SMALL_BYTES", 100)
+    monkeypatch.setattr(jsonl, "PART_BYTES", 100)
     assert places(tmp_path) == whole == [1, *range(6, 399, 7)][: len(whole)]
 
 
