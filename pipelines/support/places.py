@@ -32,10 +32,11 @@ class Anchor:
 
 @dataclass
 class Track:
-    """Fixes and the state after each; `confirmed` = the fix that showed the person OTHER, second in a row or later."""
+    """Fixes and the state after each; `away` = the fix itself showed the person OTHER, second in a row or later."""
 
     time: Ints
     state: npt.NDArray[np.int8]
+    away: npt.NDArray[np.bool_]
     anchor: Anchor
     changes: list[tuple[int, int, int]] = field(default_factory=list)  # (time, from, to)
     end: Anchor = field(default_factory=Anchor)
@@ -56,7 +57,7 @@ class Track:
 
     def confirmed_other(self, since: int, until: int) -> int | None:
         """Time of the last confirmed OTHER fix in [since, until]; None if there is none."""
-        inside = (self.time >= since) & (self.time <= until) & (self.state == OTHER)
+        inside = (self.time >= since) & (self.time <= until) & self.away
         hits = np.flatnonzero(inside)
         return int(self.time[hits[-1]]) if len(hits) else None
 
@@ -94,7 +95,9 @@ def track(time: Ints, place: npt.NDArray[np.int8], accuracy: npt.NDArray[np.floa
     was = np.concatenate(([anchor.state], state[:-1])) if len(state) else state
     moved = np.flatnonzero(state != was)
     changes = [(int(time[i]), int(was[i]), int(state[i])) for i in moved]
+    # the first fix back at home leaves the state as it was, but it is no fix away from home
+    away = (state == OTHER) & (place == OTHER)
     if not len(time):
-        return Track(time, state, anchor, changes, anchor)
+        return Track(time, state, away, anchor, changes, anchor)
     end = Anchor(int(state[-1]), int(streak[-1]), int(time[-1]))
-    return Track(time, state, anchor, changes, end)
+    return Track(time, state, away, anchor, changes, end)
