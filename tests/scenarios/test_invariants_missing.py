@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -22,6 +23,7 @@ from tests.scenarios.test_invariants_replay import FIRST
 
 FORTNIGHT = "05-07"
 MONTH = "04-18"
+Rows = dict[int, dict[str, Any]]
 DECISION = ms("05-19 04:00")  # days before it are the baseline and stay as they are
 
 
@@ -98,11 +100,11 @@ def test_S03_a_quiet_month_with_losses_is_no_withdrawal(tmp_path: Path) -> None:
 
 
 def test_S03_random_loss_never_raises_the_rate_of_signals(tmp_path: Path) -> None:  # noqa: N802
-    shares = (0.0, 0.1, 0.3, 0.5)
+    shares = (0.0, 0.2, 0.5)
     counts = dict.fromkeys(shares, 0)
     logs = []
-    for index in (0, 1, 6, 10):
-        blocks, control, _ = one_person(3, index, FIRST, 16)
+    for index in (1, 6):
+        blocks, control, _ = one_person(3, index, FIRST, 13)
         log: Log = {t: list(rs) for t, rs in control.items() if t.startswith("clinical.")}
         for block in blocks:
             if block.topic != "raw.app_usage":
@@ -111,7 +113,7 @@ def test_S03_random_loss_never_raises_the_rate_of_signals(tmp_path: Path) -> Non
         for share in shares:
             logs.append(as_user(transforms.drop(log, index, share), f"p{index}_{share}"))
     told = play(people(logs), tmp_path / "log")
-    for index in (0, 1, 6, 10):
+    for index in (1, 6):
         for share in shares:
             counts[share] += len(episodes(told, f"p{index}_{share}"))
     assert counts[0.0] > 0
@@ -154,7 +156,7 @@ def agreed(name: str, first_day: str, **how: object) -> Log:
     logs = []
     for user, consents in AGREED.items():
         whole = dict(base_of(name, first_day))
-        own = build(name, user=user, first_day="05-19", last_day="05-19", without=["c1"], consents=consents)
+        own = build(name, user=user, first_day="05-19", last_day="05-22", without=["c1"], consents=consents)
         whole = as_user(whole, user) | {"clinical.consent": own["clinical.consent"]}
         if how.get("no_search"):
             whole.pop("raw.search")
@@ -213,25 +215,42 @@ def test_S11_a_fortnight_of_distress_teaches_no_higher_pulse(tmp_path: Path) -> 
 # -- S27 ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_S27_the_order_of_yesterday_and_today_changes_no_expectation(seed: int, tmp_path: Path) -> None:  # noqa: N802
-    whole = base("g1")
+@cache
+def yesterday_and_today_mixed() -> Log:
+    """g1 with all that happened on 05-19 and 05-20 arriving in another order, within 24 h."""
     frm, to = ms("05-19 04:00"), ms("05-21 04:00")
-    shuffled = transforms.shuffle_arrival(whole, seed)
-    late = {(t, r["event_id"]): r for t, rs in shuffled.items() for r in rs}
-    mixed = in_arrival_order(
-        {t: [late[t, r["event_id"]] if frm <= r["event_time"] < to else r for r in rs] for t, rs in whole.items()}
+    late = {(t, r["event_id"]): r for t, rs in transforms.shuffle_arrival(base("g1"), 1).items() for r in rs}
+    return in_arrival_order(
+        {t: [late[t, r["event_id"]] if frm <= r["event_time"] < to else r for r in rs] for t, rs in base("g1").items()}
     )
-    expected = []
-    for name, log in (("whole", whole), ("mixed", mixed)):
-        told = play(log, tmp_path / name)
-        last = newest(
-            ({**r, "value": r["value"] | {"user": r["user"]}} for r in told.rows("features.minute")), "start_time"
-        )
-        day = {k: r["value"].get("hr_expected_bpm") for k, r in last.items() if ms("05-20 04:00") <= int(k) < to}
-        expected.append({k: v for k, v in day.items() if v is not None})
-    assert len(expected[0]) > 800
-    assert expected[0] == expected[1]
+
+
+@pytest.fixture(scope="module")
+def minutes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, Rows]:
+    """Newest rows of the minutes of 05-20: in order, and mixed."""
+    out: list[Rows] = []
+    for log in (base("g1"), yesterday_and_today_mixed()):
+        told = play(log, tmp_path_factory.mktemp("s27"))
+        last = newest(told.rows("features.minute"), "start_time")
+        day = range(ms("05-20 04:00"), ms("05-21 04:00"), MINUTE)
+        out.append({t: last[t]["value"] for t in day if t in last})  # type: ignore[index,misc]
+    return out[0], out[1]
+
+
+def test_S27_the_order_of_yesterday_and_today_changes_no_expectation(minutes: tuple[Rows, Rows]) -> None:  # noqa: N802
+    ordered, mixed = ({t: v.get("hr_expected_bpm") for t, v in rows.items()} for rows in minutes)
+    both = [t for t in ordered if ordered[t] is not None and mixed.get(t) is not None]
+    assert len(both) > 50
+    assert {t: ordered[t] for t in both} == {t: mixed[t] for t in both}
+
+
+def test_S27_every_minute_is_told_again_when_what_it_rests_on_comes_late(  # noqa: N802
+    minutes: tuple[Rows, Rows],
+) -> None:
+    ordered, mixed = minutes
+    different = [t for t in ordered if mixed.get(t, {}) | {"revision": 0} != ordered[t] | {"revision": 0}]
+    assert len(ordered) > 900
+    assert len(different) == 0
 
 
 # -- S23 ---------------------------------------------------------------------------------------------------------
