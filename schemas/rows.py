@@ -206,7 +206,8 @@ def from_lines(name: str, data: bytes) -> tuple[pa.Table, list[tuple[Defect, dic
     strict as `check` about types and names.
     """
     t = topic(name)
-    if name not in AS_COLUMNS or not _one_object_a_line(data):
+    n = data.count(b"\n")
+    if name not in AS_COLUMNS or not _one_object_a_line(data, n):
         return None
     reading = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
     parsing = pj.ParseOptions(explicit_schema=t.table_schema, unexpected_field_behavior="error")
@@ -214,7 +215,7 @@ def from_lines(name: str, data: bytes) -> tuple[pa.Table, list[tuple[Defect, dic
         table = pj.read_json(pa.BufferReader(data), read_options=reading, parse_options=parsing).combine_chunks()
     except (pa.ArrowException, UnicodeDecodeError):
         return None
-    if len(table) != data.count(b"\n") or not finite(t, table) or needs_a_look(t, table):
+    if len(table) != n or not finite(t, table) or needs_a_look(t, table):
         return None
     good, defects = _without_faults(t, table, {})
     if not defects:
@@ -223,13 +224,13 @@ def from_lines(name: str, data: bytes) -> tuple[pa.Table, list[tuple[Defect, dic
     return good, list(zip(defects, spoilt, strict=True))
 
 
-def _one_object_a_line(data: bytes) -> bool:
-    """Whether every line begins with `{` and ends with `}`, and all is UTF-8.
+def _one_object_a_line(data: bytes, n: int) -> bool:
+    """Whether each of `n` lines begins with `{` and ends with `}`, and all is UTF-8.
 
     Lines that begin and end so and are valid JSON one after another hold whole objects; as many rows as lines are then
     exactly one each, for `}` and `{` can only meet between two of them.
     """
-    if not (data.startswith(b"{") and data.endswith(b"}\n") and data.count(b"}\n{") == data.count(b"\n") - 1):
+    if not (data.startswith(b"{") and data.endswith(b"}\n") and data.count(b"}\n{") == n - 1):
         return False
     if data.isascii():
         return True

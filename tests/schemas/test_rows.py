@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import TOPICS, avro, rows
+from schemas import TOPICS, Topic, avro, rows
 from tests.schemas.cases import T0, examples, record
 
 HEART, STEPS = "device.heart_rate", "device.activity"
@@ -76,6 +76,29 @@ def test_any_clean_heart_rate_survives(beats: list[tuple[float, str, float | Non
     assert not bad
     assert rows.to_dicts(HEART, table) == given_
     assert rows.to_json_lines(HEART, table) == b"".join(orjson.dumps(r) + b"\n" for r in given_)
+
+
+def thin(t: Topic, value: dict[str, Any], keep: int) -> dict[str, Any]:
+    """Some of the optional fields only."""
+    return {
+        k: v
+        for i, (k, v) in enumerate(value.items())
+        if keep >> i & 1 or next(f for f in t.fields if f.name == k).required
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(TOPICS)), st.lists(st.integers(0, 2**24), min_size=1, max_size=5), st.integers(0, 2))
+def test_absent_fields_are_absent_in_every_form(name: str, keeps: list[int], start: int) -> None:
+    t = TOPICS[name]
+    values = [thin(t, t.examples[0], keep) for keep in keeps]
+    table, bad = rows.from_dicts(name, [record(name, v, **({"seq": i} if i % 2 else {})) for i, v in enumerate(values)])
+    part = table.slice(start)
+    assert [r["value"] for r in rows.to_dicts(name, table)] == [
+        values[i] for i in range(len(values)) if i not in {d.index for d in bad}
+    ]
+    assert rows.to_json_lines(name, part) == b"".join(orjson.dumps(r) + b"\n" for r in rows.to_dicts(name, part))
+    assert rows.conform(name, table)[0].equals(table)
 
 
 def test_no_rows_are_a_table_without_rows() -> None:
