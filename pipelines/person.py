@@ -14,7 +14,7 @@ import pyarrow as pa
 from content.lexicon import Lexicon
 from content.library import Library
 from content.packs import digest
-from pipelines.context.calendar import DAY_MS, DayClock
+from pipelines.context.calendar import DAY_MS, Day, DayClock
 from pipelines.context.completeness import Completeness, Observed
 from pipelines.context.consent import CARE, SELF
 from pipelines.ingest import IngestResult
@@ -22,7 +22,7 @@ from pipelines.learning import packing
 from pipelines.settings import Settings
 from pipelines.support import inbox
 from pipelines.support.acute import Acute
-from pipelines.support.daily import Daily
+from pipelines.support.daily import Daily, DayRow
 from pipelines.support.desk import Desk
 from pipelines.support.evidence import LEAD, MINUTE_MS
 from pipelines.support.minute_rows import minute_table
@@ -356,8 +356,7 @@ class Person:
         held = [d for d in days.days() if d.index < today.index]
         over = [d for d in held if self.learned < d.index <= today.index - 2]
         for day in over:
-            row = self.daily.summarise(day, self.minutes, self.desk.now)
-            self.daily.keep(row)
+            row = self._final(day)
             self.trend.learn(row)
             self.daily.close(day.index)
             self.learned = day.index
@@ -366,6 +365,16 @@ class Person:
         self.minutes.start_day(today.index, [(d.start_time, d.end_time) for d in over], keep_from, days)
         self.desk.timers.set(today.at(MORNING_MIN), "MORNING")
         self._forget()
+
+    def _final(self, day: Day) -> DayRow:
+        """The row of a day whose lateness is over: that of its morning, unless something came after it."""
+        assert self.minutes is not None
+        row = self.daily.rows.get(day.index)
+        late = self.minutes.touched_from * MINUTE_MS < day.end_time or day.index in self.daily.changed
+        if row is None or late or row.end != day.end_time:
+            row = self.daily.summarise(day, self.minutes, self.desk.now)
+            self.daily.keep(row)
+        return row
 
     def _morning(self) -> None:
         """09:00: features of yesterday and, if late records changed them, of the day before; then the W rules."""
@@ -380,6 +389,7 @@ class Person:
         if yesterday is None:
             return
         row = self.daily.summarise(yesterday, self.minutes, self.desk.now)
+        self.minutes.mark()
         self.daily.keep(row)
         self.trend.tell_day(row, 0, self.daily, self.desk)
         self.trend.evaluate(yesterday, self.daily, self.acute, self.prompts, self.desk, self.minutes)

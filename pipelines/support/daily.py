@@ -60,6 +60,7 @@ class Daily:
         self.beats: dict[int, int] = {}  # day → bits of hours with a phone heartbeat
         self.phone_beats_ever = False
         self.rows: dict[int, DayRow] = {}
+        self.changed: set[int] = set()  # days whose sums changed since they were summarised
         self._waiting: list[tuple[Ints, Ints, str, Ints]] = []  # (arrival, event, sum, amount)
         self._at: list[int] = []
 
@@ -93,6 +94,7 @@ class Daily:
         inside = (event >= day.start_time) & (event < end)
         if not inside.any():
             return
+        self.changed.add(day.index)
         if name == "beat":
             self.phone_beats_ever = True
             bits = self.beats.get(day.index, 0)
@@ -108,6 +110,7 @@ class Daily:
     def summarise(self, day: Day, minutes: Minutes, now: int) -> DayRow:
         """The row of `day` from what is known at `now` (ms)."""
         row = DayRow(day.index, day.weekend, day.start_time, day.end_time)
+        self.changed.discard(day.index)
         base = minutes.grid.base
         lo = max(day.start_time // MINUTE_MS - base, 0)
         hi = min(day.end_time // MINUTE_MS - base, max(minutes.sayable(now), 0))
@@ -184,6 +187,7 @@ class Daily:
             del self.sums[day]
         for day in [d for d in self.beats if d <= index]:
             del self.beats[day]
+        self.changed = {d for d in self.changed if d > index}
 
     # -- state --------------------------------------------------------------------------------------------------------
 
@@ -195,7 +199,7 @@ class Daily:
         ]  # fmt: skip
         return {
             "sums": {str(d): s for d, s in sorted(self.sums.items())}, "beats": {str(d): b for d, b in sorted(self.beats.items())},
-            "ever": self.phone_beats_ever, "rows": rows,
+            "ever": self.phone_beats_ever, "rows": rows, "changed": sorted(self.changed),
         }  # fmt: skip
 
     @staticmethod
@@ -204,6 +208,7 @@ class Daily:
         out.sums = {int(d): {str(k): int(v) for k, v in s.items()} for d, s in state["sums"].items()}
         out.beats = {int(d): int(b) for d, b in state["beats"].items()}
         out.phone_beats_ever = bool(state["ever"])
+        out.changed = {int(d) for d in state["changed"]}
         for *head, amounts, states in state["rows"]:
             row = DayRow(*head)
             row.amounts = {f: v for f, v in zip(FEATURES, amounts, strict=True) if v is not None}

@@ -178,12 +178,8 @@ class MinuteGrid:
         by = base - self.base
         if by <= 0:
             return
-        fresh = MinuteGrid(base)
-        keep = CAPACITY - by
-        for name in ARRAYS:
-            if keep > 0:
-                getattr(fresh, name)[:keep] = getattr(self, name)[by:]
-            setattr(self, name, getattr(fresh, name))
+        keep = max(0, CAPACITY - by)
+        shift(self, FILL, by)
         fine = {}
         for source, slots in self.fine.items():
             if keep > 0 and slots[by:].any():
@@ -224,10 +220,22 @@ class MinuteGrid:
         return grid
 
 
-ARRAYS = (
-    "hr_n", "hr_sum", "hr_min", "hr_max", "hr_bpm", "slot_ms", "slot_bpm", "act_n", "steps", "intensity", "vehicle",
-    "fixes", "revision", "touched", "dirty",
-)  # fmt: skip
+# what an unknown minute holds
+FILL: dict[str, float] = {
+    "hr_n": 0, "hr_sum": 0, "hr_min": np.inf, "hr_max": -np.inf, "hr_bpm": np.nan, "slot_ms": SLOT_MS, "slot_bpm": np.nan,
+    "act_n": 0, "steps": np.nan, "intensity": -1, "vehicle": False, "fixes": False, "revision": -1, "touched": False,
+    "dirty": False,
+}  # fmt: skip
+ARRAYS = tuple(FILL)
+
+
+def shift(holder: object, fill: dict[str, float], by: int) -> None:
+    """Move arrays of minutes `by` places to the front; what comes in at the end is unknown."""
+    for name, unknown in fill.items():
+        values = getattr(holder, name)
+        if by < len(values):
+            values[:-by] = values[by:]
+        values[max(0, len(values) - by) :] = unknown
 
 
 def _rolling(mask: Bools, n: int) -> Ints:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pipelines.learning.expected_heart_rate import DayBehind, activity_features
 from pipelines.support import places
 from pipelines.support.episode import END_RUN, REST, Scan, scan
-from pipelines.support.evidence import CAPACITY, LEAD, MICRO, MINUTE_MS, MinuteGrid, rolling_count
+from pipelines.support.evidence import CAPACITY, LEAD, MICRO, MINUTE_MS, MinuteGrid, rolling_count, shift
 
 SETTLE_MIN = 2  # a minute is said two minutes after its end
 HOUR_MS = 3_600_000
@@ -139,6 +139,7 @@ class Minutes:
         self.signals: dict[str, dict[int, Signal]] = {"HR_EPISODE": {}, "LEFT_HOME": {}}
         self.late_waiting = False
         self.pulse_ever = False
+        self.touched_from = 2**62  # first minute (since 1970) whose evidence changed since `mark`
         self._queues = {"hr": _empty_queue(2), "act": _empty_queue(4), "fix": _empty_queue(2), "worn": _empty_queue(1)}
         self._specials: Ints = np.zeros(0, np.int64)
         self._chunks: list[dict[str, npt.NDArray[Any]]] = []
@@ -227,7 +228,11 @@ class Minutes:
         first_fix = self._apply_fixes(until)
         first_worn = self._apply_worn(until)
         first += [t for t in (first_fix, first_worn) if t is not None]
-        return (min(first) // MINUTE_MS if first else None), first_fix, first_worn
+        if not first:
+            return None, first_fix, first_worn
+        minute = min(first) // MINUTE_MS
+        self.touched_from = min(self.touched_from, minute)
+        return minute, first_fix, first_worn
 
     def _apply_fixes(self, until: int) -> int | None:
         q = self._queues["fix"]
@@ -574,11 +579,7 @@ class Minutes:
         if by <= 0:
             return
         grid.move(new_base)
-        kept = {n: getattr(self, n) for n in DERIVED}
-        self._derived()
-        if by < CAPACITY:
-            for name, values in kept.items():
-                getattr(self, name)[: CAPACITY - by] = values[by:]
+        shift(self, DERIVED, by)
         self._forget(keep_from)
 
     def _move_anchor(self, minute: int) -> None:
@@ -608,6 +609,11 @@ class Minutes:
                 s for s, v in known.items() if v.state == "OFF" and (v.end or s) < keep_from - KEEP_SIGNALS_MS
             ]:
                 del known[start]
+
+    def mark(self) -> int:
+        """First minute (since 1970) whose evidence changed since the last mark; starts a new count."""
+        first, self.touched_from = self.touched_from, 2**62
+        return first
 
     # -- questions ----------------------------------------------------------------------------------------------------
 
@@ -694,6 +700,7 @@ class Minutes:
             "signals": {k: [asdict(s) for _, s in sorted(v.items())] for k, v in self.signals.items()},
             "late": self.late_waiting,
             "pulse": self.pulse_ever,
+            "touched_from": self.touched_from,
         }
         return state, arrays
 
@@ -712,11 +719,15 @@ class Minutes:
         self.signals = {k: {s["start"]: Signal(**s) for s in v} for k, v in state["signals"].items()}
         self.late_waiting = bool(state["late"])
         self.pulse_ever = bool(state["pulse"])
+        self.touched_from = int(state["touched_from"])
         dirty = grid.dirty.copy()
         self._derive(0, self.sayable(self.tick), days, profile, np.zeros(0, np.int64))
         grid.dirty[:] = dirty
         return self
 
 
-DERIVED = ("expected", "sigma", "threshold", "sedentary", "place", "place_sure", "flag", "low", "empty")
+DERIVED: dict[str, float] = {
+    "expected": np.nan, "sigma": np.nan, "threshold": np.nan, "sedentary": -1, "place": 0, "place_sure": False, "flag": False,
+    "low": False, "empty": True,
+}  # fmt: skip
 assert REST > END_RUN

@@ -49,9 +49,10 @@ class Trend:
         self.written = {i: k for i, k in self.written.items() if i >= row.index - 3}
         self.written[row.index] = key
         features = {}
+        usual = withdrawal.baselines(daily.rows, row.index, FEATURES)
         for name in FEATURES:
             amount, state = amounts[name]
-            own = withdrawal.feature_baseline(daily.rows, row.index, name)
+            own = usual[name]
             features[name] = {
                 "amount": amount, "baseline_median": None if own is None else round(own.median, 3),
                 "mad": None if own is None else round(own.mad, 3), "n_valid": 0 if own is None else own.n, "state": state,

@@ -5,7 +5,7 @@ A low day counts, a missing day does not; the denominator stays, so that lost da
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -199,10 +199,15 @@ def _recent(
 
 def feature_baseline(rows: Mapping[int, DayRow], day: int, feature: str) -> Baseline | None:
     """Median and MAD of a feature over the days of the baseline on which it was fully observed."""
-    first = day - GAP_DAYS - BASELINE_DAYS + 1
-    values = [
-        rows[i].amounts[feature]
-        for i in range(first, day - GAP_DAYS + 1)
-        if i in rows and rows[i].states.get(feature) == "OK" and feature in rows[i].amounts
+    return baselines(rows, day, (feature,))[feature]
+
+
+def baselines(rows: Mapping[int, DayRow], day: int, features: Sequence[str]) -> dict[str, Baseline | None]:
+    """`feature_baseline` of several features."""
+    window = [
+        r for i in range(day - GAP_DAYS - BASELINE_DAYS + 1, day - GAP_DAYS + 1) if (r := rows.get(i)) is not None
     ]
-    return robust(values)
+    out: dict[str, Baseline | None] = {}
+    for f in features:
+        out[f] = robust([r.amounts[f] for r in window if r.states.get(f) == "OK" and f in r.amounts])
+    return out
