@@ -90,7 +90,8 @@ def trigger(t: Trigger, n_24h: int) -> list[Condition]:
         return [{"name": f"ITEM9_{t.severity}", **base, "amount": float(t.severity), "threshold": 1.0}]
     if t.kind == "CONTENT":
         return [{"name": "CONTENT_FLAG", **base, "amount": 2.0, "threshold": 2.0}]
-    return [{"name": "CHAT_RISK", **base, "amount": float(t.severity), "threshold": 1.0}]
+    name = "CHAT_RISK_HIGH" if t.severity >= 3 else "CHAT_RISK"
+    return [{"name": name, **base, "amount": float(t.severity), "threshold": 1.0}]
 
 
 def tier_of(conditions: Iterable[Mapping[str, Any]]) -> str:
@@ -101,10 +102,10 @@ def tier_of(conditions: Iterable[Mapping[str, Any]]) -> str:
     """
     met = {c["name"] for c in conditions if c["met"]}
     withdrawn = any(n.startswith("OUT_LOW_") for n in met)
-    if met & {"SEARCH_SEVERITY_3", "SEARCH_COUNT_24H", "ITEM9_3", "CHAT_RISK_HIGH"}:
-        return "L4"
     if "LATE_EVIDENCE" in met:
         return "CASE_NOTE"
+    if met & {"SEARCH_SEVERITY_3", "SEARCH_COUNT_24H", "ITEM9_3", "CHAT_RISK_HIGH"}:
+        return "L4"
     if "SEARCH_SEVERITY_2" in met:
         return "L3" if {"HR_EPISODE", "AWAY_FROM_HOME"} <= met else "L2"
     if met & {"ITEM9_1", "ITEM9_2", "CONTENT_FLAG", "CHAT_RISK"}:
