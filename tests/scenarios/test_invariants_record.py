@@ -96,8 +96,7 @@ def test_S12_every_kind_of_trigger_explains_itself(tmp_path: Path) -> None:  # n
         elif what == "picture":
             small.add("device.content_flag", at, {"label": "SELF_HARM_IMAGE", "score": 0.9, "model_version": "img-1"})
         elif what == "silent":
-            status = {"device": "WATCH", "worn": "YES", "connected": True, "covers": ["HEART_RATE", "ACTIVITY"]}
-            small.add("device.status", at, status, source="watch-1")
+            small.add("device.activity", at, {"steps": 0, "period_s": 60.0, "intensity": 0}, source="watch-1")
         else:
             for k in range(3 if what == "thrice" else 1):
                 late = 30 * HOUR if what == "late" else 2_000

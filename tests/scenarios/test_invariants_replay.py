@@ -110,6 +110,21 @@ def test_S06_in_any_order_of_arrival_the_final_cases_are_the_same(  # noqa: N802
         assert order.index(value["tier_said"]) >= order.index(value["tier"])
 
 
+def test_S06_a_trigger_that_joins_two_cases_makes_them_one(tmp_path: Path) -> None:  # noqa: N802
+    small = Small()
+    first, bridge, last = (BEGIN + DAY + h * HOUR for h in (0, 20, 40))
+    for at, arrives in ((first, first), (last, last), (bridge, last + 2 * HOUR)):
+        small.search(at, 2, arrives=arrives)
+    small.until(BEGIN + 6 * DAY)
+    told = play(small.finished(), tmp_path / "log")
+    (case,) = final_cases(told).values()
+    assert len(case["triggers"]) == 3
+    last_words = {v["case_id"]: v for v in told.values("case.file")}
+    superseded = [v["supersedes"] for v in last_words.values() if v["supersedes"]]
+    assert len(superseded) == 1
+    assert "CASE_REKEYED" in {v["action"] for v in told.values("audit")}
+
+
 @few
 @given(drawn=histories, seed=st.integers(0, 99))
 def test_S07_sent_one_to_three_times_every_byte_is_the_same(  # noqa: N802
