@@ -47,8 +47,9 @@ class Acute:
         if flag.event_id in {f.event_id for f in self.flags}:
             return
         self.flags.append(flag)
-        if len(self.flags) > MAX_FLAGS:  # the first of a long case names it; the middle may go
-            del self.flags[1]
+        if len(self.flags) > MAX_FLAGS:  # the first of a case names it; the middle may go
+            names = {r for f in self.files.values() for r in f["refs"][:1]}
+            del self.flags[next(i for i, f in enumerate(self.flags) if f.event_id not in names)]
         self.review(desk, minutes)
 
     def acknowledge(self, case_id: str, action: str, desk: Desk, minutes: Minutes) -> None:
@@ -61,12 +62,12 @@ class Acute:
             desk.escalate(current, actor="therapist")
             return
         desk.timers.cancel("ACK_DUE", current)
-        desk.waiting_acks.pop(current, None)
-        if action == "ACK":
+        if action == "ACK":  # whom to escalate to stays known: the therapist may still ask
             file["state"] = "ACKED"
             desk.audit("CASE_ACKED", current, actor="therapist")
         else:
             file["state"] = "CLOSED"
+            desk.waiting_acks.pop(current, None)
             if file["kind"] == "ACUTE":
                 self.cuts.append(desk.event_time)
             desk.audit("CASE_CLOSED", current, actor="therapist")
@@ -190,7 +191,8 @@ class Acute:
         if own and desk.now - max(own) < DAY_MS:
             desk.audit("SUPPRESSED", message.about, "OPEN_CASE")
             if told < RANK["L2"]:
-                desk.to_person(Message(**{**message.__dict__, "tier": "L2"}))
+                own_search = cond.trigger(t, 0)  # what L2 rests on, so that the tier can be recomputed (S12)
+                desk.to_person(Message(**{**message.__dict__, "tier": "L2", "conditions": own_search, "model": "NONE"}))
                 self._said(file, "L2")
             return
         if desk.to_person(message) is not None:
@@ -243,28 +245,31 @@ class Acute:
     # -- case files ---------------------------------------------------------------------------------------------------
 
     def _rekey(self, found: list[Case], desk: Desk) -> None:
-        """New cases get a file; an earlier trigger that came late gives a case a new id, and the old one is superseded."""
+        """New cases get a file. A late trigger may come before a case, or join two: the old id is superseded."""
+        ids = {c.case_id for c in found}
         for case in found:
-            if case.case_id in self.files:
-                continue
             refs = {r for t in case.triggers for r in t.refs}
-            ids = {c.case_id for c in found}
             old = [
                 f for cid, f in self.files.items() if f["kind"] == "ACUTE" and cid not in ids and refs & set(f["refs"])
             ]
-            file = new_file(case.case_id, "ACUTE", case.triggers[0].start)
+            fresh = case.case_id not in self.files
+            if not fresh and not old:
+                continue
+            file = self.files.setdefault(case.case_id, new_file(case.case_id, "ACUTE", case.triggers[0].start))
+            if old:
+                states = {f["state"] for f in (old if fresh else [file, *old])}
+                file["state"] = next(s for s in ("OPEN", "ACKED", "CLOSED") if s in states)
             for f in old:
                 file["supersedes"] = sorted({*file["supersedes"], f["case_id"], *f["supersedes"]})
-                file["state"] = f["state"]
                 file["therapist_alerted"] = file["therapist_alerted"] or f["therapist_alerted"]
                 self._said(file, f["tier_said"])
                 del self.files[f["case_id"]]
                 for kind in ("CASE_FINAL", "CASE_CLOSE"):
                     desk.timers.cancel(kind, f["case_id"])
+                desk.rename_case(f["case_id"], case.case_id)
                 desk.audit("CASE_REKEYED", case.case_id)
             file["starts"] = [t.start for t in case.triggers]
-            self.files[case.case_id] = file
-            if not old:
+            if fresh and not old:
                 desk.audit("CASE_OPENED", case.case_id)
 
     def _update(self, case: Case, desk: Desk) -> None:
@@ -337,10 +342,13 @@ class Acute:
 
     def forget(self, now: int) -> None:
         """Evidence of cases that are over goes after nine days; a running case keeps its triggers."""
-        running = {
-            r for f in self.files.values() if f["state"] != "CLOSED" or not f["final"] for r in f.get("refs", [])
-        }
         limit = now - KEEP_MS
+        running = {
+            r
+            for f in self.files.values()
+            if f["state"] != "CLOSED" or not f["final"] or f["last_evidence_time"] >= limit  # else its id would change
+            for r in f.get("refs", [])
+        }
         self.flags = [f for f in self.flags if f.t >= limit or f.arrival >= limit or f.event_id in running]
         keep = {f.event_id for f in self.flags}
         self.told = {k: v for k, v in self.told.items() if k in keep}

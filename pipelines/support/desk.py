@@ -208,6 +208,16 @@ class Desk:
         else:
             self.audit("SUPPRESSED", case_id, "NO_CONSENT", actor=actor)
 
+    def rename_case(self, old: str, new: str) -> None:
+        """A case got another id: an acknowledgement that is awaited is awaited under the new one."""
+        due, entry = self.timers.due("ACK_DUE", old), self.waiting_acks.pop(old, None)
+        self.timers.cancel("ACK_DUE", old)
+        if entry is None or new in self.waiting_acks:
+            return
+        self.waiting_acks[new] = {**entry, "message": {**entry["message"], "case_id": new}}
+        if due is not None:
+            self.timers.set(due, "ACK_DUE", new)
+
     def _notify(
         self, m: Message, audience: str, to: str, key: str, item: Item, conditions: list[Condition], consent: str,
         profile: Profile | None, since: int | None,
