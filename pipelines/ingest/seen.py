@@ -2,7 +2,8 @@
 
 Risk-bearing and control records are remembered for nine days by their full identity. Of the many others a record is known
 by its instant and 16 bits of its identity for 25 hours: a copy later than that is late anyway and decides nothing
-(topics.md 2.4). Two different records of one topic, person and millisecond are taken for one in 1 of 65,536 cases.
+(topics.md 2.4). What is summed by day is known as long as its day is open, else a late copy would count twice. Two
+different records of one topic, person and millisecond are taken for one in 1 of 65,536 cases.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pipelines.ingest.identity import U64
 
 HOUR_MS = 3_600_000
 SHORT_MS = 25 * HOUR_MS
+SUMMED_MS = 51 * HOUR_MS  # a day of at most 25 h is open until the one after the next begins
+SUMMED = frozenset({"device.phone_usage", "device.music", "device.wellness"})
 LONG_MS = 9 * 24 * HOUR_MS
 MOST_LONG = 4_000
 
@@ -47,7 +50,7 @@ class Seen:
         bare = ~named
         if bare.any():
             out[bare] = _repeated(identity[bare].view(np.int64))
-        young = named & (event >= arrival - SHORT_MS)
+        young = named & (event >= arrival - _known_for(topic))
         if young.any():
             key = (event[young] << 16) | (identity[young] & np.uint64(0xFFFF)).astype(np.int64)
             known = self._short.get(topic, np.zeros(0, np.int64))
@@ -64,8 +67,8 @@ class Seen:
 
     def forget(self, clock: int) -> None:
         """Drop what no later record can repeat."""
-        limit = (clock - SHORT_MS) << 16
         for topic in list(self._short):
+            limit = (clock - _known_for(topic)) << 16
             keys = self._short[topic]
             kept = keys[np.searchsorted(keys, limit) :]
             if len(kept):
@@ -97,6 +100,10 @@ class Seen:
             out._short[name] = (arrays[f"ms{i}"] << 16) | arrays[f"fp{i}"].astype(np.int64)
         out._long = dict(zip(arrays["long"].tolist(), arrays["long_at"].tolist(), strict=True))
         return out
+
+
+def _known_for(topic: str) -> int:
+    return SUMMED_MS if topic in SUMMED else SHORT_MS
 
 
 def _repeated(key: Ints) -> Bools:
