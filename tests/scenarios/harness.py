@@ -163,8 +163,9 @@ def play(
 
 def archive_of(told: Told, folder: Path) -> Path:
     """A log folder of a replay's own output and the control topics of its input (contracts.md 2)."""
-    shutil.copytree(told.folder, folder)
     write_log({t: rs for t, rs in told.log.items() if t in CONTROL}, folder)
+    for topic in sorted(p for p in told.folder.iterdir() if p.is_dir()):
+        shutil.copytree(topic, folder / topic.name)
     return folder
 
 
@@ -338,12 +339,15 @@ def _audit(told: Told, item: dict[str, Any]) -> list[str]:
 
 
 def _monitoring(told: Told, item: dict[str, Any]) -> list[str]:
-    since = told.clock.at(STORY_BEGINS)
-    said = {
-        (r["value"]["modality"], r["value"]["state"])
-        for r in told.outputs.get("monitoring.status", [])
-        if r["ingest_time"] >= since
-    }
+    """What is said in the story's time, or was said before and still holds when it begins."""
+    since, said, holds = told.clock.at(STORY_BEGINS), set(), {}
+    for r in told.outputs.get("monitoring.status", []):
+        state = (r["value"]["modality"], r["value"]["state"])
+        if r["ingest_time"] >= since:
+            said.add(state)
+        else:
+            holds[state[0]] = state
+    said |= set(holds.values())
     return [f"monitoring.status never says {m} {s}" for m, s in item["monitoring"].items() if (m, s) not in said]
 
 
@@ -352,8 +356,11 @@ def _dlq(told: Told, item: dict[str, Any]) -> list[str]:
     dead = Counter(v["topic"] for v in told.values("dlq") if v["reason"] == wanted["reason"])
     if not wanted.get("all_device_and_raw"):
         return [] if dead else [f"no dead letter {wanted}"]
-    given = {t: len(rs) for t, rs in told.log.items() if t.startswith(("device.", "raw."))}
-    out = [f"{dead[t]} of {n} records of {t} are dead letters" for t, n in given.items() if dead[t] != n]
+    given = {t: n for t, n in told.report["records_in"].items() if t.startswith(("device.", "raw."))}
+    twice = Counter(told.report["duplicates"])
+    out = [
+        f"{dead[t]} of {n} records of {t} are dead" for t, n in given.items() if dead[t] + twice[t] != n or not dead[t]
+    ]
     written = told.report["records_out"]
     out += [f"{n} records of {t} in spite of it" for t, n in written.items() if t.startswith(("device.", "features.m"))]
     known = [f for v in told.values("features.day") for f, d in v["features"].items() if "amount" in d]
