@@ -22,6 +22,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 COVID = ("A36HR6Y", "A3OU183", "AJ7TSV9", "AS2MVDL", "AURCTAK")
 FITBIT = ("2026352035", "2347167796", "4388161847", "6117666160")
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 Ints = npt.NDArray[np.int64]
 
