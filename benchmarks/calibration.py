@@ -40,6 +40,7 @@ class Rule:
     z: float
     count: int = 6
     forget: float = 0.0
+    loss: float = 0.0  # share of heart-rate minutes lost at random
 
     def thresholds(self, t: int) -> tuple[float, float]:
         return self.floor, self.z
@@ -86,6 +87,10 @@ def follow(person: Recording, rule: Rule, bumps: Ints | None = None) -> Found:
     minutes = Minutes(days.days()[0].start_time // MINUTE_MS - LEAD, first // MINUTE_MS * MINUTE_MS - MINUTE_MS)
     minutes.models = DayBehind(ExpectedHeartRate(rule.forget))
     usable = (bpm >= 30) & (bpm <= 220)
+    if rule.loss:
+        minute = person.hr_time // MINUTE_MS
+        lost = np.random.default_rng(3).random(int(minute[-1] - minute[0]) + 1) < rule.loss
+        usable &= ~lost[minute - minute[0]]
     n = len(person.step_time)
     minutes.feed({
         "hr": Queue(person.hr_time, person.hr_time, (bpm, usable)),
@@ -175,7 +180,7 @@ def _day(text: str) -> int:
 def table(rules: list[Rule], people: list[Recording]) -> Iterator[str]:
     """Rows of the table in Markdown."""
     ill = ill_days()
-    yield "floor bpm / z / count / forget a day | signals a well day (per person) | ill day | found, +25 bpm x 15 min | bumps"
+    yield "floor bpm / z / count / forget a day / heart-rate minutes lost | signals a well day (per person) | ill day | found, +25 bpm x 15 min | bumps"
     yield "-|-|-|-|-"
     for rule in rules:
         rates, well, sick, hits, bumps_in = [], [0, 0], [0, 0], 0, 0
@@ -196,16 +201,18 @@ def table(rules: list[Rule], people: list[Recording]) -> Iterator[str]:
             hits += share_found(follow(person, rule, bumps), bumps)
             bumps_in += len(bumps)
         yield (
-            f"{rule.floor:g} / {rule.z:g} / {rule.count} of 10 / {rule.forget:g} | {well[0] / max(well[1], 1):.2f} "
+            f"{rule.floor:g} / {rule.z:g} / {rule.count} of 10 / {rule.forget:g} / {rule.loss:.0%} | {well[0] / max(well[1], 1):.2f} "
             f"({min(rates):.2f}-{max(rates):.2f}; {well[1]} days) | {sick[0] / max(sick[1], 1):.2f} ({sick[1]}) | "
             f"{hits / max(bumps_in, 1):.2f} | {bumps_in}"
         )
 
 
 RULES = [
-    Rule(12, 2.5), Rule(12, 2.5, forget=0.03), Rule(12, 2.5, forget=0.06), Rule(12, 2.5, forget=0.1),
-    Rule(12, 3.0), Rule(12, 3.0, forget=0.06), Rule(12, 3.0, forget=0.1), Rule(10, 3.0), Rule(10, 3.0, forget=0.06),
-    Rule(10, 3.0, forget=0.1), Rule(10, 2.5, forget=0.06), Rule(15, 2.5, forget=0.06), Rule(12, 2.5, 7, 0.06),
+    *(Rule(12, 2.5, forget=f) for f in (0.0, 0.03, 0.06, 0.1)),
+    *(Rule(12, 3.0, forget=f) for f in (0.0, 0.06, 0.1)),
+    *(Rule(10, 3.0, forget=f) for f in (0.0, 0.06, 0.1)),
+    *(Rule(floor, 2.5, forget=0.06) for floor in (10, 15)),
+    *(Rule(12, 2.5, count, 0.06, loss) for loss in (0.0, 0.3, 0.5) for count in (6, 7)),
 ]  # fmt: skip
 
 
