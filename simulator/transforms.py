@@ -21,8 +21,12 @@ INSTANTS = ("valid_from", "valid_to", "effective_from")  # in control records
 STREAMS = {"shuffle": 1, "duplicate": 2, "drop": 3}
 
 
-def shuffle_arrival(log: Log, seed: int, within_h: float = 24.0) -> Log:
+def shuffle_arrival(
+    log: Log, seed: int, within_h: float = 24.0, since: int | None = None, until: int | None = None
+) -> Log:
     """Every record arrives up to `within_h` hours after it happened, at random; control records stay.
+
+    With `since` and `until` only what happened in [since, until), ms.
 
     No record becomes later than that, so nothing falls out of the joins' allowed lateness (topics.md 2.4).
     """
@@ -34,7 +38,9 @@ def shuffle_arrival(log: Log, seed: int, within_h: float = 24.0) -> Log:
             continue
         delays = (rng.random(len(records)) * within_h * HOUR).astype(np.int64).tolist()
         pairs = zip(_fixed(records), delays, strict=True)
-        out[topic] = [{**r, "ingest_time": r["event_time"] + delay} for r, delay in pairs]
+        out[topic] = [
+            {**r, "ingest_time": r["event_time"] + delay} if _inside(r, since, until) else r for r, delay in pairs
+        ]
     return in_arrival_order(out)
 
 
@@ -52,21 +58,23 @@ def duplicate(log: Log, seed: int, times: tuple[int, int] = (1, 3), within_h: fl
     return in_arrival_order(out)
 
 
-def delay(log: Log, topics: Collection[str], hours: float, source_id: str | None = None) -> Log:
-    """Records of these topics arrive `hours` later; with `source_id`, only those of that device."""
+def delay(
+    log: Log, topics: Collection[str], hours: float, source_id: str | None = None, since: int | None = None
+) -> Log:
+    """Records of these topics arrive `hours` later; only those of a device, or from an event time (ms) on, if given."""
     late = round(hours * HOUR)
 
     def move(record: Record) -> Record:
-        if source_id is not None and record.get("source_id") != source_id:
+        if (source_id is not None and record.get("source_id") != source_id) or not _inside(record, since, None):
             return record
         return {**record, "ingest_time": record["ingest_time"] + late}
 
     return _map(log, lambda topic, r: move(r) if topic in topics else r)
 
 
-def watch_late(log: Log, hours: float = 6.0) -> Log:
-    """All that the watch measured and reported arrives hours later."""
-    return delay(log, ("device.heart_rate", "device.activity", "device.status"), hours, "watch-1")
+def watch_late(log: Log, hours: float = 6.0, since: int | None = None) -> Log:
+    """All that the watch measured and reported (from an event time on) arrives hours later."""
+    return delay(log, ("device.heart_rate", "device.activity", "device.status"), hours, "watch-1", since)
 
 
 def zone(log: Log, offset_min: int) -> Log:

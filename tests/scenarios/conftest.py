@@ -11,8 +11,8 @@ from simulator.scenarios import build
 from tests.scenarios.harness import Clock, Told, play
 
 Play = Callable[[str], Told]
-WEEKS = "04-20"  # 28 days of baseline for stories that last days
-DAYS = "05-06"  # a fortnight for the acute ones: the heart rate needs a week
+WEEKS = "04-28"  # 20 days of baseline for stories that last days: 14 valid ones are needed
+DAYS = "05-11"  # eight days learned for the acute ones: the heart rate needs seven
 LONG = {"g5", "g6", "g7", "g8", "g9"}
 
 
