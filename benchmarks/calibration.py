@@ -180,7 +180,10 @@ def _day(text: str) -> int:
 def table(rules: list[Rule], people: list[Recording]) -> Iterator[str]:
     """Rows of the table in Markdown."""
     ill = ill_days()
-    yield "floor bpm / z / count / forget a day / heart-rate minutes lost | signals a well day (per person) | ill day | found, +25 bpm x 15 min | bumps"
+    yield " | ".join((
+        "floor bpm / z / count / forget a day / heart-rate minutes lost", "signals a well day (per person)", "ill day",
+        "found, +25 bpm x 15 min", "bumps",
+    ))  # fmt: skip
     yield "-|-|-|-|-"
     for rule in rules:
         rates, well, sick, hits, bumps_in = [], [0, 0], [0, 0], 0, 0
