@@ -72,6 +72,7 @@ def write_log(
     named: bool = False,
     late_h: float = 0.0,
     times: tuple[int, int] = (1, 1),
+    days: int | None = None,
     seed: int = 1,
 ) -> int:
     """Write a log folder; the number of records in it.
@@ -84,10 +85,13 @@ def write_log(
         Each arrives up to so many hours after it happened, at random.
     times
         Each is sent between so many times.
+    days
+        Only what lies before `end_of` so many days.
     """
     rng = np.random.default_rng(seed)
     n = 0
-    for s in streams(users):
+    for whole in streams(users):
+        s = whole if days is None else _before(whole, end_of(whole.user, days))
         number = np.arange(len(s.time))
         if times != (1, 1):
             number = np.repeat(number, rng.integers(times[0], times[1] + 1, len(number)))
@@ -100,6 +104,17 @@ def write_log(
         pq.write_table(table, folder / s.topic / f"{s.user}.parquet")
         n += len(table)
     return n
+
+
+def end_of(user: str, days: int) -> int:
+    """The whole hour (ms) so many days after the first heart rate of a person."""
+    first = next(streams((user,))).time.min()
+    return (int(first) // HOUR_MS + 24 * days) * HOUR_MS
+
+
+def _before(s: Stream, end: int) -> Stream:
+    keep = s.time < end
+    return Stream(s.user, s.topic, s.time[keep], s.value[keep])
 
 
 def as_table(s: Stream) -> pa.Table:

@@ -17,7 +17,8 @@ from pipelines.settings import Settings
 pytestmark = pytest.mark.skipif(
     not fitbit.available(), reason="../shared/data is not beside the project: real recordings can't be read"
 )
-FEW = ("2026352035", "2347167796", "AURCTAK")
+ALL = fitbit.COVID + fitbit.FITBIT
+FEW = ("2347167796", "AURCTAK")  # every five seconds, and every minute
 HOUR = 3_600_000
 
 
@@ -50,12 +51,13 @@ def hours_of(out: list[Path]) -> dict[tuple[str, int], tuple[Any, ...]]:
     }
 
 
-def golden(users: tuple[str, ...]) -> dict[tuple[str, int], tuple[Any, ...]]:
+def golden(users: tuple[str, ...], days: int | None = None) -> dict[tuple[str, int], tuple[Any, ...]]:
     table = pq.read_table(fitbit.SHARED / "reference" / "hourly_golden.parquet")
     hour = pc.divide(table["hour"].cast(pa.int64()), HOUR)
+    ends = {u: 2**60 if days is None else fitbit.end_of(u, days) for u in users}
     out = {}
     for r in table.set_column(2, "hour", hour).to_pylist():
-        if r["user"] in users:
+        if r["user"] in users and r["hour"] * HOUR < ends[r["user"]]:
             low, high = (r["hr_min"], r["hr_max"]) if r["n_hr"] else (None, None)
             out[r["user"], r["hour"]] = (r["n_hr"], r["hr_sum"], low, high, r["n_step_rows"], r["steps_sum"])
     return out
@@ -79,25 +81,29 @@ def test_all_nine_people_in_order(tmp_path: Path) -> None:
     assert hours_of([tmp_path / "out"]) == golden(fitbit.COVID + fitbit.FITBIT)
 
 
-def test_each_row_up_to_a_day_late(tmp_path: Path) -> None:
-    fitbit.write_log(tmp_path / "log", FEW, named=True, late_h=23.9)
+@pytest.mark.parametrize(("users", "days"), [(FEW, 4), pytest.param(ALL, None, marks=pytest.mark.soak)])
+def test_each_row_up_to_a_day_late(tmp_path: Path, users: tuple[str, ...], days: int | None) -> None:
+    fitbit.write_log(tmp_path / "log", users, named=True, late_h=23.9, days=days)
     report = run(tmp_path / "log", tmp_path / "out")
     assert report["dlq"] == {}
-    assert hours_of([tmp_path / "out"]) == golden(FEW)
+    assert hours_of([tmp_path / "out"]) == golden(users, days)
 
 
-def test_each_row_sent_one_to_three_times_out_of_order(tmp_path: Path) -> None:
-    n = fitbit.write_log(tmp_path / "log", FEW, named=True, late_h=6.0, times=(1, 3))
+@pytest.mark.parametrize(("users", "days"), [(FEW, 3), pytest.param(ALL, None, marks=pytest.mark.soak)])
+def test_each_row_sent_one_to_three_times_out_of_order(
+    tmp_path: Path, users: tuple[str, ...], days: int | None
+) -> None:
+    n = fitbit.write_log(tmp_path / "log", users, named=True, late_h=6.0, times=(1, 3), days=days)
     report = run(tmp_path / "log", tmp_path / "out")
-    rows = sum(len(s.time) for s in fitbit.streams(FEW))
-    assert sum(report["duplicates"].values()) == n - rows
-    assert hours_of([tmp_path / "out"]) == golden(FEW)
+    assert sum(report["duplicates"].values()) + sum(report["processed"].values()) == n
+    assert hours_of([tmp_path / "out"]) == golden(users, days)
 
 
-def test_stopped_in_the_middle_and_taken_up_again(tmp_path: Path) -> None:
-    fitbit.write_log(tmp_path / "log", FEW[:1])
-    times = next(iter(fitbit.streams(FEW[:1]))).time
-    middle = int(times[len(times) // 2]) + 17
+@pytest.mark.parametrize(("users", "days"), [(FEW, 8), pytest.param(ALL, None, marks=pytest.mark.soak)])
+def test_stopped_in_the_middle_and_taken_up_again(tmp_path: Path, users: tuple[str, ...], days: int | None) -> None:
+    fitbit.write_log(tmp_path / "log", users, days=days)
+    times = next(iter(fitbit.streams(users[:1]))).time
+    middle = int(times.min()) + 3 * fitbit.DAY_MS + 12_345_017
     run(tmp_path / "log", tmp_path / "one", end=middle, state_dir=tmp_path / "state")
     run(tmp_path / "log", tmp_path / "two", state_dir=tmp_path / "state")
-    assert hours_of([tmp_path / "one", tmp_path / "two"]) == golden(FEW[:1])
+    assert hours_of([tmp_path / "one", tmp_path / "two"]) == golden(users, days)
