@@ -26,7 +26,7 @@ from pipelines.support.daily import Daily, DayRow
 from pipelines.support.desk import Desk
 from pipelines.support.evidence import LEAD, MINUTE_MS
 from pipelines.support.minute_rows import minute_table
-from pipelines.support.minutes import Change, Minutes
+from pipelines.support.minutes import Change, Minutes, Queue
 from pipelines.support.prompts import Prompts
 from pipelines.support.reminders import Reminders
 from pipelines.support.trend import Trend
@@ -73,6 +73,7 @@ class Person:
         self.heard: list[dict[str, Any]] = []
         self.told = 0  # instant (ms) up to which completeness has been judged
         self.suspect: set[str] = set()
+        self.waiting: dict[str, Queue] = {}  # rows that arrived after the last tick
 
     # -- a slice of the log -------------------------------------------------------------------------------------------
 
@@ -100,10 +101,12 @@ class Person:
             return {}
         self.signs = inbox.watch_signs(self.cols)
         self.heard = inbox.status_records(self.cols)
-        self.minutes.feed(inbox.queues(self.cols))
+        queues = inbox.joined(self.waiting, inbox.queues(self.cols))
+        self.minutes.feed(queues)
         self.daily.feed(inbox.sums(self.cols))
         self._expect_watch()
         self._walk(records, until)
+        self.waiting = inbox.left(queues)
         self.minutes.finish(until)
         self.daily.advance(until, self._days())
         self.offset = self._offset(until)
@@ -153,6 +156,8 @@ class Person:
             due = self.desk.timers.next_due()
             if arrival is not None and (due is None or arrival <= due):
                 self._ticks(arrival - 1)
+                if (due := self.desk.timers.next_due()) is not None and due < arrival:
+                    continue  # a tick set something earlier
                 self._now(arrival)
                 self._record(records[i][1], records[i][3])
                 i += 1
@@ -174,14 +179,19 @@ class Person:
     # -- the clock grid -------------------------------------------------------------------------------------------------
 
     def _ticks(self, until: int) -> None:
-        """Work off the minutes up to `until`; what changed is acted on at its own tick."""
+        """Work off the minutes up to `until` or to the next timer; what changed is acted on at its own tick."""
         assert self.minutes is not None
-        for change in self.minutes.advance(until, self._days(), self.desk.profiles):
-            while (due := self.desk.timers.next_due()) is not None and due < change.tick:
-                self._now(due)
-                self._timer(*self.desk.timers.pop()[1:])
-            self._now(change.tick)
-            self._changed(change)
+        while True:
+            due = self.desk.timers.next_due()
+            stop = until if due is None else min(until, due)
+            if self.minutes.tick >= stop // MINUTE_MS * MINUTE_MS:
+                return
+            for change in self.minutes.advance(stop, self._days(), self.desk.profiles):
+                while (due := self.desk.timers.next_due()) is not None and due < change.tick:
+                    self._now(due)
+                    self._timer(*self.desk.timers.pop()[1:])
+                self._now(change.tick)
+                self._changed(change)
 
     def _changed(self, change: Change) -> None:
         assert self.minutes is not None
@@ -441,6 +451,8 @@ class Person:
         arrays: packing.Arrays = {}
         if self.minutes is not None:
             meta["minutes"], arrays = self.minutes.dump(clock)
+            meta["waiting"], waiting = inbox.waiting_out(self.waiting)
+            arrays |= waiting
             meta |= {
                 "desk": self.desk.state(), "acute": self.acute.state(), "trend": self.trend.state(), "prompts": self.prompts.state(),
                 "reminders": self.reminders.state(), "daily": self.daily.state(), "completeness": self.completeness.state(),
@@ -467,6 +479,7 @@ class Person:
                 person.learned = int(meta["learned"])
                 person.offset = None if meta["offset"] is None else (int(meta["offset"][0]), int(meta["offset"][1]))
                 person.minutes = Minutes.load(meta["minutes"], arrays, person._days(), person.desk.profiles)
+                person.waiting = inbox.waiting_in(meta["waiting"], arrays)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise packing.StateError(f"state of a person cannot be read ({type(error).__name__})") from None
         return person

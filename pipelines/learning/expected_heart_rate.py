@@ -190,7 +190,13 @@ class DayBehind:
     def expected(self, day: int, x: Floats) -> tuple[Floats, float] | None:
         """(expected bpm, shape (n,); sigma in bpm) by the model of `day`, or None before warm-up."""
         model = self.frozen.get(day)
-        return None if model is None else (x @ model[0], model[1])
+        if model is None:
+            return None
+        # column by column: the rounding of a matrix product depends on how many rows there are, and a minute must not
+        out = np.zeros(len(x))
+        for column, weight in zip(x.T, model[0], strict=True):
+            out += column * weight
+        return out, model[1]
 
     def start_day(self, day: int, lesson: tuple[Floats, Floats, Bools, Bools, int] | None) -> None:
         """Learn what may be learned by now and freeze the model of `day`.

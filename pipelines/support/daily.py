@@ -137,7 +137,7 @@ class Daily:
         worn = minutes.worn_minutes(lo, hi, WORN_REACH)
         steps, intensity = grid.steps[lo:hi], grid.intensity[lo:hi]
         known = ~np.isnan(steps) & worn
-        place = minutes.place[lo:hi]
+        place = minutes.track.at(at + MINUTE_MS - 1)[0]  # also where nothing else was observed
         hours_act = float((known & waking).sum()) / 60
         hours_out = float(((place != places.UNKNOWN) & waking).sum()) / 60
         watch_hours = float(worn.sum()) / 60

@@ -82,6 +82,8 @@ class Desk:
     def emit(self, topic: str, event_time: int, value: dict[str, Any], *id_parts: Any) -> str:
         """One output record; its id is derived from `id_parts` (topics.md 1)."""
         event_id = output_id(topic, self.user, *id_parts)
+        # what stood in a state comes back with its keys sorted: maps are said that way always
+        value = {k: dict(sorted(v.items())) if isinstance(v, dict) else v for k, v in value.items()}
         self.out[topic].append({
             "user": self.user, "event_time": event_time, "ingest_time": self.now, "tz_offset_min": self.tz(),
             "event_id": event_id, "value": value,

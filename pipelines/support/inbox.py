@@ -94,6 +94,53 @@ def _queue(c: Columns, *values: npt.NDArray[Any], sources: list[str] | None = No
     return Queue(c.arrival[keep], c.event[keep], tuple(v[keep] for v in values), kept)
 
 
+def left(queues_: dict[str, Queue]) -> dict[str, Queue]:
+    """What arrived after the last tick of a run: it waits for the first of the next, as it would without a cut."""
+    out = {}
+    for name, q in queues_.items():
+        rest = slice(q.at, len(q.arrival))
+        if rest.start < rest.stop:
+            sources = q.sources[rest] if q.sources is not None else None
+            out[name] = Queue(q.arrival[rest], q.event[rest], tuple(c[rest] for c in q.columns), sources)
+        q.at = rest.stop
+    return out
+
+
+def joined(first: dict[str, Queue], then: dict[str, Queue]) -> dict[str, Queue]:
+    """The queues of two runs, one after the other."""
+    out = {**first, **then}
+    for name in first.keys() & then.keys():
+        a, b = first[name], then[name]
+        sources = None
+        if a.sources is not None or b.sources is not None:
+            sources = [s for q in (a, b) for s in (q.sources or [""] * len(q.arrival))]
+        out[name] = Queue(
+            np.concatenate([a.arrival, b.arrival]),
+            np.concatenate([a.event, b.event]),
+            tuple(np.concatenate([x, y]) for x, y in zip(a.columns, b.columns, strict=True)),
+            sources,
+        )
+    return out
+
+
+def waiting_out(waiting: dict[str, Queue]) -> tuple[dict[str, list[str] | None], dict[str, npt.NDArray[Any]]]:
+    """(meta, arrays) of waiting rows, for packing."""
+    arrays = {}
+    for name, q in waiting.items():
+        for i, column in enumerate((q.arrival, q.event, *q.columns)):
+            arrays[f"wait_{name}_{i:02}"] = column
+    return {name: q.sources for name, q in waiting.items()}, arrays
+
+
+def waiting_in(meta: dict[str, list[str] | None], arrays: dict[str, npt.NDArray[Any]]) -> dict[str, Queue]:
+    """What `waiting_out` wrote."""
+    out = {}
+    for name, sources in meta.items():
+        columns = [arrays[key] for key in sorted(arrays) if key.startswith(f"wait_{name}_")]
+        out[name] = Queue(columns[0], columns[1], tuple(columns[2:]), sources)
+    return out
+
+
 def observed(cols: dict[str, Columns]) -> dict[str, Observed]:
     """Modality → rows, for completeness."""
     out = {}

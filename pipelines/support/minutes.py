@@ -179,17 +179,22 @@ class Minutes:
         return fresh
 
     def advance(self, until: int, days: Days, profile: Thresholds) -> list[Change]:
-        """Work off the ticks in (self.tick, until]; what changed, in order."""
+        """Work off the ticks in (self.tick, until] as far as the first block in which something changed; what, in order.
+
+        Who acts on a change must not know what arrives after its block: call again until `tick` is there.
+        """
         target = until // MINUTE_MS * MINUTE_MS
         changes: list[Change] = []
         while self.tick < target:
             special = self._next_special()
             if special is None or special > target:
                 changes += self._block(target, days, profile)
+            elif special - MINUTE_MS > self.tick:
+                changes += self._block(special - MINUTE_MS, days, profile)
             else:
-                if special - MINUTE_MS > self.tick:
-                    changes += self._block(special - MINUTE_MS, days, profile)
                 changes += self._block(special, days, profile)
+            if changes:
+                break
         return changes
 
     def _next_special(self) -> int | None:
@@ -294,7 +299,8 @@ class Minutes:
         if len(rows):
             self._say(rows, before, tick)
         changes = self._episodes(before, tick) if hot else []
-        if first_fix is not None or self._open("LEFT_HOME"):
+        unseen = (self.sayable(before) + grid.base) * MINUTE_MS
+        if first_fix is not None or self._open("LEFT_HOME") or any(c[0] >= unseen for c in self.track.changes[-1:]):
             changes += self._left_home(before, tick)
         return sorted(changes, key=lambda c: (c.tick, c.signal.kind, c.signal.start))
 
@@ -499,6 +505,7 @@ class Minutes:
             if old_signal is None:
                 said = Signal(**asdict(new))
                 said.state, said.end, said.reason, said.known_at = "ON", None, None, on_at
+                said.last = new.known_at
                 if kind == "HR_EPISODE":
                     self._measure(said, said.start // MINUTE_MS, new.known_at // MINUTE_MS + 1)
                 said.late = on_at - new.known_at > EVIDENCE_LATE_MS + (1 + SETTLE_MIN) * MINUTE_MS
@@ -643,6 +650,8 @@ class Minutes:
             if signal.off_at is not None and signal.off_at > clock:
                 signal.state, signal.end, signal.reason = "ON", None, None
             until = signal.end if signal.end is not None else self.horizon(clock)
+            if signal.end is None:
+                signal.last = until - MINUTE_MS
             if signal.start // MINUTE_MS >= self.grid.base + LEAD // 2:  # else its minutes have gone: as last measured
                 self._measure(signal, signal.start // MINUTE_MS, until // MINUTE_MS)
             out.append(signal)

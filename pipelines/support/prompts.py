@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from pipelines.context.profile import Profile
 from pipelines.learning.receptivity import Receptivity
 from pipelines.support import conditions as cond
@@ -152,8 +154,9 @@ class Prompts:
         angle = desk.local_minute() / 1440 * 2 * math.pi
         x = {"hour_sin": round(math.sin(angle), 6), "hour_cos": round(math.cos(angle), 6)}
         top = max(0, minutes.sayable(desk.now))
-        if top and minutes.place[top - 1] != places.UNKNOWN:
-            x["away"] = float(minutes.place[top - 1] == places.OTHER)
+        place = int(minutes.track.at(np.array([minutes.horizon(desk.now) - 1], np.int64))[0][0])
+        if place != places.UNKNOWN:
+            x["away"] = float(place == places.OTHER)
         steps = minutes.grid.steps[max(0, top - 5) : top]
         known = steps[steps == steps]
         if len(known):
