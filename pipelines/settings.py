@@ -42,7 +42,7 @@ class Settings:
     default_locale: str = "en-GB"
     locales: tuple[str, ...] = ("en-GB", "de-DE")
     locale_of: dict[str, str] = field(default_factory=dict)
-    slice_rows: int = 250_000
+    slice_rows: int = 200_000
 
     def __post_init__(self) -> None:
         if self.default_locale not in self.locales:

@@ -60,15 +60,22 @@ class StateFolder:
             return None
         try:
             table = pq.read_table(self.folder / "state.parquet")
-            meta = json.loads((table.schema.metadata or {})[b"kairos"])
-        except (OSError, KeyError, ValueError, pa.ArrowException):
+            metadata = table.schema.metadata or {}
+            meta = json.loads(metadata[b"kairos"])
+            version, settings = meta["version"], meta["settings"]
+            people = {r["user"]: (r["ingest"], r["person"]) for r in table.to_pylist()}
+            if not all(type(u) is str and type(a) is type(b) is bytes for u, (a, b) in people.items()):
+                raise ValueError("not a person's state")
+            kept = Kept(int(meta["clock"]), people, list(meta["packs"]), dict(meta["report"]))
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, MemoryError, pa.ArrowException):
             raise StateError(f"{self.folder}: not a state folder of kairos replay") from None
-        if meta["version"] != VERSION:
-            raise StateError(f"{self.folder}: state of version {meta['version']}, this is {VERSION}")
-        if meta["settings"] != self.mark:
+        if version != VERSION:
+            raise StateError(f"{self.folder}: state of version {version}, this is {VERSION}")
+        if metadata.get(b"digest") != _digest(metadata[b"kairos"], people):
+            raise StateError(f"{self.folder}: the state is damaged; start again with a new folder")
+        if settings != self.mark:
             raise StateError(f"{self.folder}: made with another configuration; use the same one or a new folder")
-        people = {r["user"]: (r["ingest"], r["person"]) for r in table.to_pylist()}
-        return Kept(int(meta["clock"]), people, list(meta["packs"]), dict(meta["report"]))
+        return kept
 
     def save(self, kept: Kept) -> None:
         if self.folder is None:
@@ -82,8 +89,19 @@ class StateFolder:
             "packs": kept.packs,
             "report": kept.report,
         }
-        schema = PEOPLE.with_metadata({b"kairos": json.dumps(meta, sort_keys=True).encode()})
+        text = json.dumps(meta, sort_keys=True).encode()
+        schema = PEOPLE.with_metadata({b"kairos": text, b"digest": _digest(text, kept.people)})
         table = pa.table([users, [kept.people[u][0] for u in users], [kept.people[u][1] for u in users]], schema=schema)
         part = self.folder / "state.parquet.part"
         pq.write_table(table, part, compression="none")
         os.replace(part, self.folder / "state.parquet")
+
+
+def _digest(meta: bytes, people: dict[str, tuple[bytes, bytes]]) -> bytes:
+    """Parquet does not notice a damaged byte: a wrong clock or somebody else's state must not be taken up silently."""
+    digest = hashlib.sha256(meta)
+    for user in sorted(people):
+        for part in (user.encode(), *people[user]):
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+    return digest.hexdigest().encode()

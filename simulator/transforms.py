@@ -44,37 +44,47 @@ def shuffle_arrival(
     return in_arrival_order(out)
 
 
-def duplicate(log: Log, seed: int, times: tuple[int, int] = (1, 3), within_h: float = 1.0) -> Log:
-    """Every record is sent `times` times (from, to, inclusive): copies with the same event_id arrive later."""
+def duplicate(
+    log: Log, seed: int, times: tuple[int, int] = (1, 3), within_h: float = 1.0, since: int | None = None
+) -> Log:
+    """Every record is sent `times` times (from, to, inclusive): copies with the same event_id arrive later.
+
+    With `since` only what happened from then on (ms).
+    """
     out: Log = {}
     for topic, records in log.items():
         rng = _rng(seed, "duplicate", topic)
         copies = rng.integers(times[0], times[1] + 1, len(records)).tolist()
         grown = list(records)  # what arrived first stays where it was, also among records of one instant
         for record, n in zip(_fixed(records), copies, strict=True):
-            for _ in range(n - 1):
+            for _ in range(n - 1 if _inside(record, since, None) else 0):
                 grown.append({**record, "ingest_time": record["ingest_time"] + 1 + int(rng.random() * within_h * HOUR)})
         out[topic] = grown
     return in_arrival_order(out)
 
 
 def delay(
-    log: Log, topics: Collection[str], hours: float, source_id: str | None = None, since: int | None = None
+    log: Log,
+    topics: Collection[str],
+    hours: float,
+    source_id: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
 ) -> Log:
-    """Records of these topics arrive `hours` later; only those of a device, or from an event time (ms) on, if given."""
+    """Records of these topics arrive `hours` later: of one device, or what happened in [since, until) ms, if given."""
     late = round(hours * HOUR)
 
     def move(record: Record) -> Record:
-        if (source_id is not None and record.get("source_id") != source_id) or not _inside(record, since, None):
+        if (source_id is not None and record.get("source_id") != source_id) or not _inside(record, since, until):
             return record
         return {**record, "ingest_time": record["ingest_time"] + late}
 
     return _map(log, lambda topic, r: move(r) if topic in topics else r)
 
 
-def watch_late(log: Log, hours: float = 6.0, since: int | None = None) -> Log:
-    """All that the watch measured and reported (from an event time on) arrives hours later."""
-    return delay(log, ("device.heart_rate", "device.activity", "device.status"), hours, "watch-1", since)
+def watch_late(log: Log, hours: float = 6.0, since: int | None = None, until: int | None = None) -> Log:
+    """All that the watch measured and reported (in [since, until), ms) arrives hours later."""
+    return delay(log, ("device.heart_rate", "device.activity", "device.status"), hours, "watch-1", since, until)
 
 
 def zone(log: Log, offset_min: int) -> Log:

@@ -54,7 +54,7 @@ def record(topic: str, t: int, value: dict[str, Any] | None = None, **envelope: 
 
 def consent(at: int = T0 - 100 * DAY, modalities: Sequence[str] = EVERY, **fields: Any) -> Record:
     """CARE_USER_MSG to SELF, arriving when it begins."""
-    envelope = {k: fields.pop(k) for k in ("event_time", "ingest_time") if k in fields}
+    envelope: dict[str, Any] = {k: fields.pop(k) for k in ("event_time", "ingest_time") if k in fields}
     value = {
         "consent_id": "c0", "version": 1, "status": "ACTIVE", "grantor": "SELF", "recipient_ref": "SELF",
         "purpose": "CARE_USER_MSG", "modalities": list(modalities), "effect": "PERMIT", "valid_from": at,
@@ -141,7 +141,7 @@ def came(
 ) -> Came:
     """Run ingest over all records, cut into slices at instants of the log's clock."""
     ingest = Ingest(settings or Settings(), lexicon())
-    arrivals = [int(r.get("ingest_time", r["event_time"])) for _, r in records]
+    arrivals = [int(r["ingest_time"]) for _, r in records]
     last = max(arrivals, default=0)
     out, after = Came(state=state or b""), -(2**62)
     tables = as_tables(records)

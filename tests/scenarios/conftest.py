@@ -16,9 +16,11 @@ DAYS = "05-11"  # eight days learned for the acute ones: the heart rate needs se
 LONG = {"g5", "g6", "g7", "g8", "g9"}
 
 
-def first_day(name: str) -> str:
-    """Where a shorter history of a story begins."""
-    return WEEKS if name.split("_")[0] in LONG else DAYS
+def span(name: str) -> dict[str, str]:
+    """First and last day of a story with a shorter history and end."""
+    if name.split("_")[0] in LONG:
+        return {"first_day": WEEKS, "last_day": "05-27"}
+    return {"first_day": DAYS, "last_day": "05-22"}
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +40,7 @@ def _player(folder: Path, how: dict[str, bool]) -> Play:
 
     def give(name: str) -> Told:
         if name not in told:
-            log = build(name, first_day=first_day(name)) if how else build(name)
+            log = build(name, **span(name)) if how else build(name)
             told[name] = play(log, folder / name, clock=Clock())
         return told[name]
 

@@ -14,7 +14,7 @@ import pytest
 from simulator import transforms
 from simulator.rows import Log
 from simulator.scenarios import build
-from tests.scenarios.conftest import LONG, Play, first_day
+from tests.scenarios.conftest import LONG, Play, span
 from tests.scenarios.harness import (
     Clock,
     Told,
@@ -32,6 +32,7 @@ from tests.scenarios.test_stories import STORIES
 
 EVENINGS = [n for n in STORIES if n not in LONG]
 WEEKS = [n for n in STORIES if n in LONG]
+CLOCK = Clock()
 ONLY_WHILE_TIMELY = ("L2 for the same trigger",)  # what comes late may raise L2 to L3, and L2 has been said
 
 # What the watch's six hours change: the pulse is known at 20:57, outside contact hours, and the case is the same.
@@ -61,13 +62,12 @@ SIX_HOURS: dict[str, list[dict[str, Any]]] = {
 
 
 def story(name: str, offset_min: int = 120) -> Log:
-    return build(name, first_day=first_day(name), tz_offset_min=offset_min)
+    return build(name, tz_offset_min=offset_min, **span(name))
 
 
-def mixed_days(told: Told, within_h: float) -> Log:
-    """The days on which withdrawal begins and is seen arrive in any order within some hours."""
-    span = (told.clock.at("05-19 04:00"), told.clock.at("05-24 04:00"))
-    return transforms.shuffle_arrival(told.log, 3, within_h, *span)
+def told_days(name: str) -> dict[str, int]:
+    """[since, until) of the days that decide: that of the search, or the three that the morning of 05-23 looks at."""
+    return {"since": CLOCK.at("05-20 04:00"), "until": CLOCK.at("05-23 04:00" if name in LONG else "05-21 04:00")}
 
 
 def last_arrival(log: Log) -> int:
@@ -81,7 +81,7 @@ def local_midnight(date: str) -> int:
 @pytest.mark.parametrize("name", STORIES)
 def test_every_record_sent_one_to_three_times_changes_nothing(name: str, shorter: Play, tmp_path: Path) -> None:
     once = shorter(name)
-    again = transforms.duplicate(once.log, seed=7)
+    again = transforms.duplicate(once.log, seed=7, since=once.clock.at("05-17 00:00"))
     end = last_arrival(once.log)
     told = play(again, tmp_path / "twice", end=end)
     assert problems(told, name) == []
@@ -93,8 +93,7 @@ def test_every_record_sent_one_to_three_times_changes_nothing(name: str, shorter
 
 @pytest.mark.parametrize("name", EVENINGS)
 def test_shuffled_within_a_day_the_final_case_is_the_same(name: str, shorter: Play, tmp_path: Path) -> None:
-    since = None if name == "g1" else shorter(name).clock.at("05-19 04:00")  # the whole life, or the last days
-    told = play(transforms.shuffle_arrival(shorter(name).log, seed=3, since=since), tmp_path / "shuffled")
+    told = play(transforms.shuffle_arrival(shorter(name).log, 3, **told_days(name)), tmp_path / "shuffled")
     assert final_cases(told) == final_cases(shorter(name))
     assert broken(told, name, not_now=ONLY_WHILE_TIMELY) == []
     assert {r["value"]["tier"] for r in said(told)} <= {"L2", "L3", "RESOURCES", "DEVICE_REMINDER"}
@@ -105,7 +104,8 @@ def test_shuffled_within_a_day_the_final_case_is_the_same(name: str, shorter: Pl
 
 @pytest.mark.parametrize("name", WEEKS)
 def test_shuffled_within_four_hours_the_morning_decides_the_same(name: str, shorter: Play, tmp_path: Path) -> None:
-    told = play(mixed_days(shorter(name), within_h=4.0), tmp_path / "shuffled")
+    log = transforms.shuffle_arrival(shorter(name).log, 3, within_h=4.0, **told_days(name))
+    told = play(log, tmp_path / "shuffled")
     assert final_cases(told) == final_cases(shorter(name))
     mornings = [s for s in told.summary() if " W" in s]
     assert mornings == [s for s in shorter(name).summary() if " W" in s]
@@ -114,17 +114,30 @@ def test_shuffled_within_four_hours_the_morning_decides_the_same(name: str, shor
 
 @pytest.mark.parametrize("name", WEEKS)
 def test_shuffled_within_a_day_no_withdrawal_is_made_up(name: str, shorter: Play, tmp_path: Path) -> None:
-    told = play(mixed_days(shorter(name), within_h=24.0), tmp_path / "shuffled")
+    told = play(transforms.shuffle_arrival(shorter(name).log, 3, **told_days(name)), tmp_path / "shuffled")
     assert final_cases(told).keys() <= final_cases(shorter(name)).keys()
     assert broken(told, name) == []
 
 
 @pytest.mark.parametrize("name", STORIES)
 def test_the_watch_six_hours_late_changes_when_not_what(name: str, shorter: Play, tmp_path: Path) -> None:
-    since = shorter(name).clock.at("05-10 04:00" if name == "g1" else "05-19 04:00")
-    told = play(transforms.watch_late(shorter(name).log, since=since), tmp_path / "late")
+    told = play(transforms.watch_late(shorter(name).log, **told_days(name)), tmp_path / "late")
     assert problems(told, name, SIX_HOURS.get(name), not_now=ONLY_WHILE_TIMELY if name in SIX_HOURS else ()) == []
     assert final_cases(told) == final_cases(shorter(name))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["g1", "g5"])
+def test_a_whole_life_late_shuffled_and_sent_twice(name: str, as_written: Play, tmp_path: Path) -> None:
+    whole = as_written(name)
+    late = play(transforms.watch_late(whole.log), tmp_path / "late")
+    assert problems(late, name, SIX_HOURS.get(name), not_now=ONLY_WHILE_TIMELY) == []
+    assert final_cases(late) == final_cases(whole)
+    within_h = 24.0 if name == "g1" else 4.0
+    mixed = transforms.duplicate(transforms.shuffle_arrival(whole.log, 5, within_h), 5)
+    told = play(mixed, tmp_path / "mixed")
+    assert final_cases(told) == final_cases(whole)
+    assert broken(told, name, not_now=ONLY_WHILE_TIMELY) == []
 
 
 @pytest.mark.parametrize("name", STORIES)
