@@ -105,9 +105,10 @@ def test_whatever_byte_is_damaged_the_state_is_refused_or_whole(tmp_path: Path) 
         bad[place] ^= 1 << rng.randrange(8)
         (tmp_path / "state.parquet").write_bytes(bytes(bad))
         try:
-            assert folder(tmp_path).load() == KEPT
-        except StateError as error:
-            assert "\n" not in str(error)
+            loaded = folder(tmp_path).load()
+        except StateError:
+            continue
+        assert loaded == KEPT
     for size in range(0, len(good), 97):
         (tmp_path / "state.parquet").write_bytes(good[:size])
         with pytest.raises(StateError):
