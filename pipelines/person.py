@@ -308,7 +308,8 @@ class Person:
         fresh.now, fresh.event_time = self.desk.now, self.desk.event_time
         fresh.audit("ERASED", self.desk.chain.last_hash, actor="privacy")
         fresh.timers.set(self._days().next_boundary, "DAY_START")
-        self.desk, self.minutes, self.daily = fresh, self.minutes.emptied(), self.daily.emptied()
+        self.daily.advance(fresh.now, self._days())  # what arrived before goes too
+        self.desk, self.minutes, self.daily = fresh, self.minutes.emptied(fresh.now), self.daily.emptied()
         self.acute, self.trend, self.prompts, self.reminders = Acute(), Trend(), Prompts(), Reminders()
         self.completeness, self.statuses = Completeness(), []
 

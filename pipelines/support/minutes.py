@@ -172,8 +172,10 @@ class Minutes:
             specials.append(tick[late])
         self._specials = np.unique(np.concatenate(specials)) if specials else np.zeros(0, np.int64)
 
-    def emptied(self) -> Minutes:
-        """The same instant, the same rows still to come, and nothing known."""
+    def emptied(self, now: int) -> Minutes:
+        """The same instant, the rows still to come after `now` (ms), and nothing known: not even what waits for a tick."""
+        for queue in self._queues.values():
+            queue.take(now)
         fresh = Minutes(self.grid.base, self.tick)
         fresh._queues, fresh._specials, fresh._chunks = self._queues, self._specials, self._chunks
         return fresh

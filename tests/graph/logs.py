@@ -76,7 +76,7 @@ def life(user: str, seed: int, hours: float = 30, messy: bool = True, steady: bo
             log[topic].append(made | {"ingest_time": made["ingest_time"] + rng.choice([0, 5, 300, 1_500]) * MINUTE})
 
     minutes, excited = int(hours * 60), rng.randrange(400, 900)
-    gap, silence = rng.randrange(0, minutes), rng.choice([40, 250])
+    gap, silence = rng.randrange(0, minutes), rng.choice([40, 250 if minutes > 900 else 90])
     for m in range(0, minutes, 2):
         at = T0 + m * MINUTE + rng.randrange(0, 50_000)
         if m % 44 == 0:

@@ -16,7 +16,9 @@ from pipelines.settings import Settings
 from pipelines.state_folder import Kept, StateFolder
 from tests.graph.logs import HOUR, T0, counted, life, outputs, played, write
 
-KEPT = Kept(17, {"p2": (b"b" * 40, b"c"), "p1": (b"", b"\0\xff")}, [{"event_id": "x", "value": {"a": [1]}}], {"people": 2})
+KEPT = Kept(
+    17, {"p2": (b"b" * 40, b"c"), "p1": (b"", b"\0\xff")}, [{"event_id": "x", "value": {"a": [1]}}], {"people": 2}
+)
 
 
 def folder(path: Path, **settings: Any) -> StateFolder:
@@ -128,8 +130,8 @@ def test_a_replay_that_has_nothing_new_adds_nothing(tmp_path: Path) -> None:
 
 
 def test_more_of_the_log_goes_on_where_the_last_run_stopped(tmp_path: Path) -> None:
-    whole = life("p1", 6, 12)
-    cut = T0 + 5 * HOUR
+    whole = life("p1", 6, 6)
+    cut = T0 + 3 * HOUR
     first = {t: [r for r in rs if r["ingest_time"] <= cut] for t, rs in whole.items()}
     rest = {t: [r for r in rs if r["ingest_time"] > cut] for t, rs in whole.items()}
     played(write(whole, tmp_path / "whole"), tmp_path / "out")
