@@ -67,7 +67,7 @@ def log_of(drawn: list[list[Drawn]], most_late_min: int = 10**6) -> Log:
 
 
 @pytest.mark.xfail(
-    reason="known defect: monitoring.status may differ by where a replay is stopped, see docs/missing-data.md",
+    reason="known defect: monitoring.status near a stop, see docs/missing-data.md",
     strict=False,
 )
 @few

@@ -163,7 +163,7 @@ def test_the_clocks_go_back_in_the_history(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.xfail(
-    reason="known defect: monitoring.status may differ by where a replay is stopped, see docs/missing-data.md",
+    reason="known defect: monitoring.status near a stop, see docs/missing-data.md",
     strict=False,
 )
 @pytest.mark.parametrize("name", STORIES)
