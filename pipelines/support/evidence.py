@@ -115,7 +115,7 @@ class MinuteGrid:
             at = minute[plain]
             np.fmax.at(self.steps, at, steps[plain].astype(np.float64))
             np.maximum.at(self.intensity, at, intensity[plain].astype(np.int8))
-            self.vehicle[at] |= vehicle[plain]
+            self.vehicle[at[vehicle[plain]]] = True  # not |=, by which the last of a minute's records would win
             self.touched[at] = True
         for i in np.flatnonzero(period_s > 60):
             self._spread(int(minute[i]), int(steps[i]), float(period_s[i]), int(intensity[i]), bool(vehicle[i]))

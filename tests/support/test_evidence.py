@@ -190,6 +190,14 @@ def test_order_and_slicing_of_activity_do_not_matter(
     assert contents(whole) == contents(parts)
 
 
+def test_a_vehicle_seen_by_any_record_of_a_minute_is_seen_whichever_comes_last() -> None:
+    riding, still = (0, 0, 60, 0, True, "watch"), (0, 0, 60, 0, False, "watch")
+    for told in ([riding, still], [still, riding], [still, still, riding, still]):
+        grid = MinuteGrid(BASE)
+        move(grid, told)
+        assert np.flatnonzero(grid.vehicle).tolist() == [0], told
+
+
 # -- sedentary --------------------------------------------------------------------------------------------------------
 
 
