@@ -311,7 +311,7 @@ class Person:
         self.daily.advance(fresh.now, self._days())  # what arrived before goes too
         self.desk, self.minutes, self.daily = fresh, self.minutes.emptied(fresh.now), self.daily.emptied()
         self.acute, self.trend, self.prompts, self.reminders = Acute(), Trend(), Prompts(), Reminders()
-        self.completeness, self.statuses = Completeness(), []
+        self.completeness, self.statuses, self.told = Completeness(), [], fresh.now
 
     # -- timers -------------------------------------------------------------------------------------------------------
 

@@ -334,6 +334,8 @@ class _View:
     def _put(self, i: int, minutes: Ints, known: Ints) -> None:
         at = minutes - self.base
         inside = (at >= 0) & (at < len(self.minutes))
+        # as if each instant had been judged by itself: too late or too far ahead for the one at which it is known
+        inside &= (minutes >= known - PAST) & (minutes < known + AHEAD - GRID_MIN)
         at, known = at[inside], known[inside] - self.base
         new = self.first[i, at] > known
         # in arrival order, so the last write has to be the first arrival

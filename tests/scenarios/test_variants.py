@@ -162,10 +162,6 @@ def test_the_clocks_go_back_in_the_history(name: str, tmp_path: Path) -> None:
     assert problems(told, name) == []
 
 
-@pytest.mark.xfail(
-    reason="known defect: monitoring.status near a stop, see docs/missing-data.md",
-    strict=False,
-)
 @pytest.mark.parametrize("name", STORIES)
 def test_restarted_three_times_nothing_shows(name: str, shorter: Play, tmp_path: Path) -> None:
     once = shorter(name)
