@@ -32,7 +32,11 @@ def every_minute(start: int, stop: int, late: int = 0) -> Rows:
 
 
 def told(
-    seen: dict[str, Rows], reports: list[dict[str, Any]], until: int, cuts: list[int] = [], consent: Any = ALWAYS  # noqa: B006
+    seen: dict[str, Rows],
+    reports: list[dict[str, Any]],
+    until: int,
+    cuts: list[int] = [],
+    consent: Any = ALWAYS,  # noqa: B006
 ) -> tuple[list[Change], Completeness]:
     """All that is said up to `until`, the machine stopped and taken up again at each cut (ms after T0)."""
     judge, out, before = Completeness(), [], -(10**12)

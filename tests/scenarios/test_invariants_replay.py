@@ -12,7 +12,6 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pyarrow.parquet as pq
-import pytest
 from hypothesis import given
 
 from simulator import transforms
