@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 _VARIANT = {c: "89ab"[int(c, 16) & 3] for c in "0123456789abcdef"}
@@ -71,13 +71,14 @@ def input_ids(topic: str, users: Any, sources: Any, seqs: Any) -> pa.Array:
 
 def _many(head: str, columns: Sequence[Any]) -> pa.Array:
     """Ids of JSON arrays that begin with `head` and go on with one part a column."""
-    texts = [_texts(c) for c in columns]
+    parts = pc.binary_join_element_wise(*(_texts(c) for c in columns), ",")
+    names = pc.binary_join_element_wise(parts, "]", "").cast(pa.binary()).to_pylist()
     base = _BASE.copy()
     base.update(head.encode())
     copy, digests = base.copy, []
-    for name in map(",".join, zip(*texts, strict=True)):
+    for name in names:
         h = copy()
-        h.update(f"{name}]".encode())
+        h.update(name)
         digests.append(h.digest())
     return _uuids(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 20)[:, :16].copy())
 
@@ -100,21 +101,15 @@ def _uuids(raw: npt.NDArray[np.uint8]) -> pa.Array:
     return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
-def _texts(column: Any) -> Sequence[str]:
-    if isinstance(column, pa.Array | pa.ChunkedArray):
-        values = column.to_pylist()
-    else:
-        values = column.tolist() if isinstance(column, np.ndarray) else list(column)
-    kinds = set(map(type, values))
-    if kinds == {int}:
-        return list(map(str, values))
-    if kinds <= {str, type(None)}:
-        known = {v: f'"{v}"' if v is not None and _PLAIN(v) else compact(v) for v in set(values)}  # users and sources repeat
-        return [known[v] for v in values]
-    return [compact(v) for v in values]
-
-
-_PLAIN = re.compile(r"[\w.:-]*", re.ASCII).fullmatch  # needs no escape in JSON
+def _texts(column: Any) -> pa.Array:
+    """Each value as JSON text."""
+    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not isinstance(values, pa.Array):
+        values = pa.array(values)
+    if pa.types.is_integer(values.type) and not values.null_count:
+        return values.cast(pa.string())
+    coded = values.dictionary_encode(null_encoding="encode")  # users and sources repeat
+    return pa.array([compact(v) for v in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)
 
 
 def input_id(topic: str, user: str, source_id: str | None, seq: int) -> str:
