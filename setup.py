@@ -31,7 +31,15 @@ setup(
         "typer>=0.20,<1",
         "rich>=14,<16",
     ],
-    extras_require={"dev": ["pytest>=9,<10", "pytest-xdist>=3.6,<4", "hypothesis>=6.130,<7", "mypy>=2,<3", "ruff>=0.15,<0.18",
-                            "types-PyYAML"]},
+    extras_require={
+        "dev": [
+            "pytest>=9,<10",
+            "pytest-xdist>=3.6,<4",
+            "hypothesis>=6.130,<7",
+            "mypy>=2,<3",
+            "ruff>=0.15,<0.18",
+            "types-PyYAML",
+        ]
+    },
     entry_points={"console_scripts": ["kairos=kairos.main:main"]},
 )

@@ -22,8 +22,9 @@ from benchmarks import fitbit
 from pipelines.context.calendar import DAY_MS, DayClock
 from pipelines.learning.expected_heart_rate import DayBehind, ExpectedHeartRate
 from pipelines.support import episode
+from pipelines.support.arrivals import Queue
 from pipelines.support.evidence import LEAD, MINUTE_MS
-from pipelines.support.minutes import Minutes, Queue
+from pipelines.support.minutes import Minutes
 
 BUMP_BPM, BUMP_MIN, REACH_MIN = 25.0, 15, 10
 OBSERVED_MIN = 600
@@ -126,7 +127,7 @@ def _observe(minutes: Minutes, yesterday: list[Any], found: Found) -> None:
         if not minutes.models.has(day.index) or (minutes.grid.hr_n[lo:hi] > 0).sum() < OBSERVED_MIN:
             continue
         found.observed.add(day.index)
-        rest = (minutes.sedentary[lo:hi] == 1) & (minutes.grid.hr_n[lo:hi] > 0)
+        rest = (minutes.derived.sedentary[lo:hi] == 1) & (minutes.grid.hr_n[lo:hi] > 0)
         run = np.convolve(rest, np.ones(BUMP_MIN), "valid") == BUMP_MIN
         found.resting[day.index] = (np.flatnonzero(run) + lo + minutes.grid.base).tolist()
 

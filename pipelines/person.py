@@ -22,13 +22,15 @@ from pipelines.learning import packing
 from pipelines.settings import Settings
 from pipelines.support import inbox
 from pipelines.support.acute import Acute
+from pipelines.support.arrivals import Queue
 from pipelines.support.daily import Daily, DayRow
 from pipelines.support.desk import Desk
 from pipelines.support.evidence import LEAD, MINUTE_MS
 from pipelines.support.minute_rows import minute_table
-from pipelines.support.minutes import Change, Minutes, Queue
+from pipelines.support.minutes import Minutes
 from pipelines.support.prompts import Prompts
 from pipelines.support.reminders import Reminders
+from pipelines.support.signals import Change
 from pipelines.support.trend import Trend
 from pipelines.support.triggers import Flag, signal_id
 

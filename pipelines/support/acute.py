@@ -12,7 +12,8 @@ from pipelines.context.profile import Profile
 from pipelines.settings import RULE_VERSION
 from pipelines.support import conditions as cond
 from pipelines.support.desk import DAY_MS, Desk, Message
-from pipelines.support.minutes import Minutes, Signal
+from pipelines.support.minutes import Minutes
+from pipelines.support.signals import Signal
 from pipelines.support.triggers import RANK, Case, Flag, Trigger, cases, count_24h, merge, own_tier, signal_id
 
 HOUR_MS = 3_600_000

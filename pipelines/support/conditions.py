@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipelines.support.minutes import Signal
+from pipelines.support.signals import Signal
 from pipelines.support.triggers import Trigger
 
 Condition = dict[str, Any]

@@ -46,7 +46,6 @@ class MinuteGrid:
         self.fixes = np.zeros(n, np.bool_)
         self.revision = np.full(n, -1, np.int16)
         self.touched = np.zeros(n, np.bool_)
-        self.dirty = np.zeros(n, np.bool_)
         self.fine: dict[str, npt.NDArray[np.int32]] = {}
 
     # -- records in ---------------------------------------------------------------------------------------------------
@@ -224,7 +223,6 @@ class MinuteGrid:
 FILL: dict[str, float] = {
     "hr_n": 0, "hr_sum": 0, "hr_min": np.inf, "hr_max": -np.inf, "hr_bpm": np.nan, "slot_ms": SLOT_MS, "slot_bpm": np.nan,
     "act_n": 0, "steps": np.nan, "intensity": -1, "vehicle": False, "fixes": False, "revision": -1, "touched": False,
-    "dirty": False,
 }  # fmt: skip
 ARRAYS = tuple(FILL)
 

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from pipelines.context.completeness import Observed, spread
 from pipelines.context.devices import WORN_CODES
 from pipelines.support import places
-from pipelines.support.minutes import LATE_MS, Queue
+from pipelines.support.arrivals import Queue
+from pipelines.support.minutes import LATE_MS
 from schemas import rows
 
 Ints = npt.NDArray[np.int64]

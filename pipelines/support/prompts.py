@@ -17,7 +17,8 @@ from pipelines.support import places
 from pipelines.support.acute import away_fix
 from pipelines.support.desk import Desk, Message
 from pipelines.support.limiter import Limiter
-from pipelines.support.minutes import Minutes, Signal
+from pipelines.support.minutes import Minutes
+from pipelines.support.signals import Signal
 from pipelines.support.triggers import signal_id
 from pipelines.trial import decision as trial
 

@@ -35,8 +35,8 @@ def told(
     seen: dict[str, Rows],
     reports: list[dict[str, Any]],
     until: int,
-    cuts: list[int] = [],
-    consent: Any = ALWAYS,  # noqa: B006
+    cuts: tuple[int, ...] = (),
+    consent: Any = ALWAYS,
 ) -> tuple[list[Change], Completeness]:
     """All that is said up to `until`, the machine stopped and taken up again at each cut (ms after T0)."""
     judge, out, before = Completeness(), [], -(10**12)
@@ -144,6 +144,6 @@ def test_nothing_shows_of_where_it_was_stopped(
     consent = [(0, T0 + withdrawn * MINUTE)]
     until = 72 * HOUR
     whole, judge = told(seen, rows, until, consent=consent)
-    parts, again = told(seen, rows, until, where, consent)
+    parts, again = told(seen, rows, until, tuple(where), consent)
     assert parts == whole
     assert again.state() == judge.state()

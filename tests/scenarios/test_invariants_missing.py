@@ -244,9 +244,6 @@ def test_S27_the_order_of_yesterday_and_today_changes_no_expectation(minutes: tu
     assert {t: ordered[t] for t in both} == {t: mixed[t] for t in both}
 
 
-@pytest.mark.xfail(
-    reason="known defect: minutes that only a late neighbour changed wait until their day is settled", strict=False
-)
 def test_S27_every_minute_is_told_again_when_what_it_rests_on_comes_late(  # noqa: N802
     minutes: tuple[Rows, Rows],
 ) -> None:

@@ -12,10 +12,12 @@ from content.library import Library
 from pipelines.context.calendar import DayClock
 from pipelines.settings import Settings
 from pipelines.support.acute import Acute
+from pipelines.support.arrivals import Queue
 from pipelines.support.desk import Desk, Message
 from pipelines.support.evidence import LEAD, MINUTE_MS
-from pipelines.support.minutes import Minutes, Queue, Signal
+from pipelines.support.minutes import Minutes
 from pipelines.support.prompts import Prompts
+from pipelines.support.signals import HR_EPISODE, Signal
 from pipelines.support.triggers import Flag
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -120,7 +122,7 @@ class Room:
         """A heart-rate episode that the minutes have found."""
         made = Signal("HR_EPISODE", start, end, "ON" if end is None else "OFF", known_at=start, last=end or start)
         made.amount, made.threshold, made.observed = 24.0, 12.0, 12
-        self.minutes.signals["HR_EPISODE"][start] = made
+        self.minutes.signals.known[HR_EPISODE][start] = made
         return made
 
     def fixes(self, places: list[tuple[int, int]]) -> Room:
@@ -128,7 +130,7 @@ class Room:
         time = np.array([t for t, _ in places], np.int64)
         kind = np.array([p for _, p in places], np.int8)
         self.minutes.feed({"fix": Queue(time, time, (kind, np.full(len(time), 10.0)))})
-        self.minutes._apply_fixes(10**15)
+        self.minutes._apply(10**15)
         return self
 
     # -- what was said ------------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ def test_a_pulse_that_becomes_known_later_upgrades_and_sends_the_l3_message_too(
 def test_what_was_said_stays_said_when_the_pulse_goes_away_again() -> None:
     room = beating(permitted(hours=OFFICE))
     room.flag(2)
-    room.minutes.signals["HR_EPISODE"].clear()
+    room.minutes.signals.known["HR_EPISODE"].clear()
     room.at(NOON + MINUTE).acute.review(room.desk, room.minutes)
     assert (room.case()["tier"], room.case()["tier_said"]) == ("L2", "L3")
     assert room.said() == ["L3"]
