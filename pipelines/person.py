@@ -13,35 +13,32 @@ import pyarrow as pa
 
 from content.lexicon import Lexicon
 from content.library import Library
-from content.packs import digest
 from pipelines.context.calendar import DAY_MS, Day, DayClock
-from pipelines.context.completeness import Completeness, Observed
-from pipelines.context.consent import CARE, SELF
+from pipelines.context.columns import Columns, columns
+from pipelines.context.risk import Flag, flag_of
+from pipelines.gate.desk import Desk
+from pipelines.gate.room import PersonRoom, Scene
 from pipelines.ingest import IngestResult
 from pipelines.learning import packing
+from pipelines.rooms import rooms
 from pipelines.settings import Settings
 from pipelines.support import inbox
 from pipelines.support.acute import Acute
 from pipelines.support.arrivals import Queue
 from pipelines.support.daily import Daily, DayRow
-from pipelines.support.desk import Desk
 from pipelines.support.evidence import LEAD, MINUTE_MS
 from pipelines.support.minute_rows import minute_table
 from pipelines.support.minutes import Minutes
+from pipelines.support.monitor import Monitor
 from pipelines.support.prompts import Prompts
 from pipelines.support.reminders import Reminders
+from pipelines.support.signal_rows import tell
 from pipelines.support.signals import Change
 from pipelines.support.trend import Trend
-from pipelines.support.triggers import Flag, signal_id
 
 KIND, VERSION = "person", 1
 Entry: TypeAlias = tuple[int, str, int, dict[str, Any]]  # (arrival ms, topic, number, record)
 MORNING_MIN = 9 * 60  # support.md 4: W rules at 09:00 local
-CONTENT_COUNTS_FROM = 0.8
-CHAT_SEVERITY = {
-    3: 3,
-    2: 1,
-}  # lexicon hit → CHAT_RISK severity: means or plan = HIGH, else UNSCREENED (conversation.md 2)
 
 
 class Person:
@@ -65,16 +62,14 @@ class Person:
         self.prompts = Prompts()
         self.reminders = Reminders()
         self.daily = Daily()
-        self.completeness = Completeness()
+        self.monitor = Monitor()
+        self.rooms: list[PersonRoom] = rooms()
         self.minutes: Minutes | None = None
         self.learned: int | None = None  # last day index that has been learned
         self.offset: tuple[int, int] | None = None  # (event time, minutes) of the newest record
-        self.statuses: list[list[Any]] = []  # [due, value] of monitoring.status to say
-        self.cols: dict[str, inbox.Columns] = {}
+        self.cols: dict[str, Columns] = {}
         self.signs: list[Any] = []
-        self.heard: list[dict[str, Any]] = []
-        self.told = 0  # instant (ms) up to which completeness has been judged
-        self.suspect: set[str] = set()
+        self.suspect: frozenset[str] = frozenset()
         self.waiting: dict[str, Queue] = {}  # rows that arrived after the last tick
 
     # -- a slice of the log -------------------------------------------------------------------------------------------
@@ -87,7 +82,7 @@ class Person:
         dict
             Topic → Arrow table (`features.minute`) or records in contract form.
         """
-        self.cols = inbox.columns(came.tables)
+        self.cols = columns(came.tables)
         records = inbox.records(came.tables)
         records += [(r["ingest_time"], "chat.refused", i, r) for i, r in enumerate(came.refused_chat)]
         records += [
@@ -96,13 +91,12 @@ class Person:
             if row[0] == "clinical.profile"
         ]
         records.sort(key=lambda e: e[:3])
-        self.suspect = came.suspect
-        self.statuses += [[due, value] for due, value in came.status]
+        self.suspect = frozenset(came.suspect)
+        self.monitor.feed(self.cols, came.status)
         self._begin(records)
         if self.minutes is None:
             return {}
         self.signs = inbox.watch_signs(self.cols)
-        self.heard = inbox.status_records(self.cols)
         queues = inbox.joined(self.waiting, inbox.queues(self.cols))
         self.minutes.feed(queues)
         self.daily.feed(inbox.sums(self.cols))
@@ -113,21 +107,20 @@ class Person:
         self.daily.advance(until, self._days())
         self.offset = self._offset(until)
         self.reminders.remember(inbox.latest(self.signs, until))
-        self._complete(until)
-        return self._take(until)
+        for room in self.rooms:
+            self._weigh(room.finish(until, self._scene()))
+        self.monitor.finish(until, self.desk)
+        return self._take()
 
-    def _take(self, until: int) -> dict[str, pa.Table | list[dict[str, Any]]]:
+    def _take(self) -> dict[str, pa.Table | list[dict[str, Any]]]:
         """What was said, and nothing of this slice kept."""
         assert self.minutes is not None
-        for due, value in [s for s in self.statuses if s[0] <= until]:
-            self._status(due, value)
-        self.statuses = [s for s in self.statuses if s[0] > until]
         out: dict[str, pa.Table | list[dict[str, Any]]] = dict(self.desk.out)
         self.desk.out = defaultdict(list)
         told = self.minutes.take_rows()
         if told is not None:
             out["features.minute"] = minute_table(self.user, told, self._days())
-        self.cols, self.signs, self.heard, self.suspect = {}, [], [], set()
+        self.cols, self.signs, self.suspect = {}, [], frozenset()
         return out
 
     def _begin(self, records: list[Entry]) -> None:
@@ -198,22 +191,7 @@ class Person:
     def _changed(self, change: Change) -> None:
         assert self.minutes is not None
         s = change.signal
-        sid = signal_id(self.user, s.kind, None, s.start)
-        value: dict[str, Any] = {
-            "signal_id": sid, "revision": s.revision, "kind": s.kind, "state": s.state, "start_time": s.start, "missing": [],
-            "refs": [str(s.start), str(s.last or s.start)], "clock_suspect": False,
-            "versions": {"rule": "hr-1" if s.kind == "HR_EPISODE" else "place-1"},
-        }  # fmt: skip
-        if s.kind == "HR_EPISODE":
-            profile = self.desk.profiles.effective(s.start)
-            value["versions"] |= {
-                "model": "hr_expected:1",
-                "profile": str(profile.version) if profile is not None else "NONE",
-            }
-        for name, given in (("end_time", s.end), ("end_reason", s.reason), ("strength", s.strength)):
-            if given is not None:
-                value[name] = given
-        self.desk.emit("risk.signal", s.start, value, sid, s.revision)
+        tell(s, self.desk)
         if s.kind == "HR_EPISODE":
             if self.acute.flags:
                 self.acute.review(self.desk, self.minutes)
@@ -230,7 +208,7 @@ class Person:
         self.desk.event_time = int(record.get("event_time", self.desk.now))
         value = record.get("value", record)
         if topic == "clinical.consent":
-            self._complete(self.desk.now - 1)  # what was judged before it came stays judged
+            self.monitor.advance(self.desk.now - 1, self.desk)  # what was judged before it came stays judged
             if self.desk.consents.add(record):
                 self.desk.audit("CONSENT_CHANGED", value["consent_id"], actor="context")
         elif topic == "clinical.profile":
@@ -252,59 +230,27 @@ class Person:
             self._evidence(topic, record, value)
 
     def _evidence(self, topic: str, record: dict[str, Any], value: dict[str, Any]) -> None:
-        assert self.minutes is not None
-        if topic == "chat.refused":
-            self._reply(record, "NOT_PERMITTED", "not_permitted", "NONE")
-            return
         if topic == "selfreport" and value["instrument"] == "MOOD" and "total" in value:
             self.prompts.mood(float(value["total"]), self.desk.now, self.desk)
-        flag = self._flag(topic, record, value)
-        if flag is not None:
+        flag = flag_of(topic, record, record.get("event_id") in self.suspect) if "value" in record else None
+        self._weigh([flag] if flag is not None else [])
+        for room in self.rooms:
+            if topic in room.topics:
+                self._weigh(room.take(topic, record, self._scene()))
+
+    def _weigh(self, flags: list[Flag]) -> None:
+        """Risk evidence of whatever room: one rule judges it."""
+        assert self.minutes is not None
+        for flag in flags:
             self.acute.add(flag, self.desk, self.minutes)
 
-    def _flag(self, topic: str, record: dict[str, Any], value: dict[str, Any]) -> Flag | None:
-        """The record as risk evidence, None if it is none (support.md 3)."""
-        kind, severity, category = "", 0, None
-        if topic == "device.search_flag":
-            kind, severity, category = "SEARCH", int(value["severity"]), str(value["category"])
-        elif topic == "selfreport" and (value.get("item9") or 0) >= 1:
-            kind, severity = "ITEM9", int(value["item9"])
-        elif topic == "device.content_flag" and value["label"] != "SAFE" and value["score"] >= CONTENT_COUNTS_FROM:
-            kind, severity = "CONTENT", 2
-        elif topic == "chat.inbound":
-            hit = self.lexicon.classify(value.get("text") or "", value.get("lang"))
-            severity = CHAT_SEVERITY.get(hit.severity, 0) if hit is not None else 0
-            self._reply(
-                record,
-                "RISK" if severity else "MENU",
-                "risk_opening" if severity else "menu",
-                ("NONE", "UNSCREENED", "", "HIGH")[severity],
-            )
-            kind = "CHAT_RISK" if severity else ""
-        if not kind:
-            return None
-        suspect = record["event_id"] in self.suspect or bool(value.get("clock_suspect"))
-        return Flag(
-            int(record["event_time"]), int(record["ingest_time"]), record["event_id"], kind, severity, category, suspect
-        )
-
-    def _reply(self, record: dict[str, Any], flow: str, reply: str, risk: str) -> None:
-        """Nobody who writes meets silence: a fixed, approved reply with the crisis line (conversation.md 1)."""
-        session = record.get("session_id") or record["value"]["session_id"]
-        item = self.desk.library.get(reply, self.desk.locale())
-        if item is None:
-            self.desk.audit("ITEM_BLOCKED", record["event_id"], "NO_CONTENT")
-            return
-        value = {
-            "session_id": session, "reply_id": item.item_id, "turn_index": 0, "pack_id": item.pack_id, "pack_version": item.version,
-            "pack_hash": digest(item.text)[:16], "locale": item.locale, "flow": flow, "risk_level": risk,
-        }  # fmt: skip
-        self.desk.emit("chat.outbound", self.desk.event_time, value, record["event_id"], 0)
+    def _scene(self) -> Scene:
+        return Scene(self.desk, self.lexicon, self.cols, self.acute.open_case(), self.suspect)
 
     def _erase(self) -> None:
         """Everything known of the person goes; the audit chain stays and says so (privacy.md 4)."""
         assert self.minutes is not None
-        self._complete(self.desk.now - 1)
+        self.monitor.advance(self.desk.now - 1, self.desk)
         fresh = Desk(self.user, self.settings, self.desk.library, self.desk.days)
         fresh.chain, fresh.out = self.desk.chain, self.desk.out
         fresh.now, fresh.event_time = self.desk.now, self.desk.event_time
@@ -313,7 +259,7 @@ class Person:
         self.daily.advance(fresh.now, self._days())  # what arrived before goes too
         self.desk, self.minutes, self.daily = fresh, self.minutes.emptied(fresh.now), self.daily.emptied()
         self.acute, self.trend, self.prompts, self.reminders = Acute(), Trend(), Prompts(), Reminders()
-        self.completeness, self.statuses, self.told = Completeness(), [], fresh.now
+        self.rooms, self.monitor = rooms(), self.monitor.emptied(fresh.now)
 
     # -- timers -------------------------------------------------------------------------------------------------------
 
@@ -336,6 +282,9 @@ class Person:
             self._watch()
         elif kind == "OUTCOME":
             self.prompts.due(key, desk, self.minutes)
+        else:
+            room = next(r for r in self.rooms if kind in r.timers)
+            self._weigh(room.due(kind, key, self._scene()))
 
     def _watch(self) -> None:
         """Look at the watch's silence; again when it is due or, once it has been told, when the watch is heard."""
@@ -424,33 +373,11 @@ class Person:
         assert self.desk.days is not None
         return self.desk.days
 
-    # -- completeness -------------------------------------------------------------------------------------------------
-
-    def _complete(self, until: int) -> None:
-        """monitoring.status of what arrived since the last call: one record per change (support.md 9)."""
-        if until <= self.told:
-            return
-        seen = {
-            m: part
-            for m, o in inbox.observed(self.cols).items()
-            if len((part := _between(o, self.told, until)).event_ms)
-        }
-        now = [h for h in self.heard if self.told < h["ingest_time"] <= until]
-        book = self.desk.consents
-        for change in self.completeness.advance(until, seen, now, lambda m: book.intervals(CARE, SELF, m)):
-            self._status(change.time, change.value)
-        self.told = until
-
-    def _status(self, due: int, value: dict[str, Any]) -> None:
-        clock, self.desk.now = self.desk.now, due
-        self.desk.emit("monitoring.status", due, value, value["modality"], value["since_time"])
-        self.desk.now = clock
-
     # -- state --------------------------------------------------------------------------------------------------------
 
     def dump(self, clock: int) -> bytes:
         """Explicit bytes of everything known (design 6)."""
-        meta: dict[str, Any] = {"begun": self.minutes is not None, "statuses": self.statuses, "told": self.told}
+        meta: dict[str, Any] = {"begun": self.minutes is not None, "monitor": self.monitor.state()}
         arrays: packing.Arrays = {}
         if self.minutes is not None:
             meta["minutes"], arrays = self.minutes.dump(clock)
@@ -458,7 +385,7 @@ class Person:
             arrays |= waiting
             meta |= {
                 "desk": self.desk.state(), "acute": self.acute.state(), "trend": self.trend.state(), "prompts": self.prompts.state(),
-                "reminders": self.reminders.state(), "daily": self.daily.state(), "completeness": self.completeness.state(),
+                "reminders": self.reminders.state(), "daily": self.daily.state(), "rooms": {r.name: r.state() for r in self.rooms},
                 "learned": self.learned, "offset": self.offset,
             }  # fmt: skip
         floats = [name for name, a in arrays.items() if a.dtype.kind == "f"]
@@ -470,7 +397,7 @@ class Person:
         meta, arrays = packing.unpack(KIND, data)
         person = Person(user, settings, library, lexicon)
         try:
-            person.statuses, person.told = list(meta["statuses"]), int(meta["told"])
+            person.monitor = Monitor.from_state(meta["monitor"])
             if meta["begun"]:
                 person.desk = Desk.from_state(user, settings, library, meta["desk"])
                 person.acute = Acute.from_state(meta["acute"])
@@ -478,7 +405,8 @@ class Person:
                 person.prompts = Prompts.from_state(meta["prompts"])
                 person.reminders = Reminders.from_state(meta["reminders"])
                 person.daily = Daily.from_state(meta["daily"])
-                person.completeness = Completeness.from_state(meta["completeness"])
+                for room in person.rooms:
+                    room.restore(meta["rooms"].get(room.name))
                 person.learned = int(meta["learned"])
                 person.offset = None if meta["offset"] is None else (int(meta["offset"][0]), int(meta["offset"][1]))
                 person.minutes = Minutes.load(meta["minutes"], arrays, person._days(), person.desk.profiles)
@@ -487,9 +415,3 @@ class Person:
             raise packing.StateError(f"state of a person cannot be read ({type(error).__name__})") from None
         return person
 
-
-def _between(o: Observed, after: int, until: int) -> Observed:
-    part = slice(
-        int(o.arrival_ms.searchsorted(after, side="right")), int(o.arrival_ms.searchsorted(until, side="right"))
-    )
-    return Observed(o.event_ms[part], o.arrival_ms[part])

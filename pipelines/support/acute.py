@@ -9,12 +9,14 @@ from dataclasses import asdict
 from typing import Any
 
 from pipelines.context.profile import Profile
+from pipelines.context.risk import Flag
+from pipelines.gate.desk import DAY_MS, Desk, Message
+from pipelines.gate.disclosure import Condition
 from pipelines.settings import RULE_VERSION
 from pipelines.support import conditions as cond
-from pipelines.support.desk import DAY_MS, Desk, Message
 from pipelines.support.minutes import Minutes
 from pipelines.support.signals import Signal
-from pipelines.support.triggers import RANK, Case, Flag, Trigger, cases, count_24h, merge, own_tier, signal_id
+from pipelines.support.triggers import RANK, Case, Trigger, cases, count_24h, merge, own_tier, signal_id
 
 HOUR_MS = 3_600_000
 AWAY_BEFORE_MS = HOUR_MS  # confirmed OTHER fix in [start - 60 min, end]
@@ -152,7 +154,7 @@ class Acute:
         tier: str,
         t: Trigger,
         file: dict[str, Any] | None,
-        evidence: list[cond.Condition],
+        evidence: list[Condition],
         late: bool,
         desk: Desk,
         minutes: Minutes,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pipelines.context.columns import Columns, Ints
 from pipelines.context.completeness import Observed, spread
 from pipelines.context.devices import WORN_CODES
 from pipelines.support import places
@@ -16,36 +16,11 @@ from pipelines.support.arrivals import Queue
 from pipelines.support.minutes import LATE_MS
 from schemas import rows
 
-Ints = npt.NDArray[np.int64]
 BY_RECORD = (
     "chat.inbound", "clinical.ack", "clinical.consent", "clinical.profile", "delivery.receipt", "device.content_flag",
     "device.search_flag", "erasure.request", "selfreport",
 )  # fmt: skip
 WORN_BY = ("WATCH", "STRAP")
-
-
-class Columns:
-    """One topic's rows: event and arrival times (ms, arrival order) and value columns as numpy."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
-        self.event: Ints = table["event_time"].to_numpy()
-        self.arrival: Ints = table["ingest_time"].to_numpy()
-        self.value: pa.StructArray = table["value"].combine_chunks()
-
-    def numbers(self, name: str, null: float) -> npt.NDArray[np.float64]:
-        field = self.value.field(name)
-        out: npt.NDArray[np.float64] = pc.fill_null(field.cast(pa.float64()), null).to_numpy(zero_copy_only=False)
-        return out
-
-    def among(self, name: str, *values: str) -> npt.NDArray[np.bool_]:
-        field = pc.fill_null(pc.is_in(self.value.field(name), pa.array(values)), False)
-        out: npt.NDArray[np.bool_] = field.to_numpy(zero_copy_only=False)
-        return out
-
-
-def columns(tables: dict[str, pa.Table]) -> dict[str, Columns]:
-    return {topic: Columns(table) for topic, table in tables.items() if len(table)}
 
 
 def records(tables: dict[str, pa.Table]) -> list[tuple[int, str, int, dict[str, Any]]]:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from pipelines.context.profile import Profile
+from pipelines.gate.desk import Desk, Message
+from pipelines.gate.limiter import Limiter
 from pipelines.learning.receptivity import Receptivity
 from pipelines.support import conditions as cond
 from pipelines.support import places
 from pipelines.support.acute import away_fix
-from pipelines.support.desk import Desk, Message
-from pipelines.support.limiter import Limiter
 from pipelines.support.minutes import Minutes
 from pipelines.support.signals import Signal
 from pipelines.support.triggers import signal_id

@@ -6,8 +6,8 @@ from typing import Any
 
 from pipelines.context.calendar import quiet_end
 from pipelines.context.profile import Profile
-from pipelines.support.desk import Desk, Message
-from pipelines.support.limiter import Limiter
+from pipelines.gate.desk import Desk, Message
+from pipelines.gate.limiter import Limiter
 
 HOUR_MS = 3_600_000
 REMIND_MS, NOT_MONITORED_MS = 24 * HOUR_MS, 72 * HOUR_MS

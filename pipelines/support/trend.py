@@ -7,12 +7,12 @@ from typing import Any
 
 from pipelines.context.calendar import Day
 from pipelines.context.profile import Profile
+from pipelines.gate.desk import DAY_MS, Desk, Message
 from pipelines.learning.poisson_cusum import PoissonCusum
 from pipelines.settings import RULE_VERSION
 from pipelines.support import withdrawal
 from pipelines.support.acute import Acute, new_file, write_case
 from pipelines.support.daily import FEATURES, VERSION, Daily, DayRow
-from pipelines.support.desk import DAY_MS, Desk, Message
 from pipelines.support.minutes import Minutes
 from pipelines.support.prompts import Prompts
 from pipelines.support.triggers import signal_id

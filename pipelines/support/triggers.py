@@ -8,30 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pipelines.context.risk import Flag
 from schemas.ids import derive
 
 MERGE_MS = 10 * 60_000
 CASE_GAP_MS = 24 * 3_600_000
 COUNT_WINDOW_MS = 24 * 3_600_000
-TOO_LATE_MS = 24 * 3_600_000
 RANK = {"NONE": 0, "RESOURCES": 1, "CASE_NOTE": 2, "L1": 3, "L2": 4, "L3": 5, "L4": 6}
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One risk-bearing record after ingest. `late` = it came more than 24 h after the event (S26)."""
-
-    t: int
-    arrival: int
-    event_id: str
-    kind: str  # SEARCH, ITEM9, CONTENT, CHAT_RISK
-    severity: int
-    category: str | None = None
-    suspect: bool = False
-
-    @property
-    def late(self) -> bool:
-        return self.arrival - self.t > TOO_LATE_MS
 
 
 @dataclass(frozen=True)

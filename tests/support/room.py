@@ -10,15 +10,15 @@ import numpy as np
 
 from content.library import Library
 from pipelines.context.calendar import DayClock
+from pipelines.context.risk import Flag
+from pipelines.gate.desk import Desk, Message
 from pipelines.settings import Settings
 from pipelines.support.acute import Acute
 from pipelines.support.arrivals import Queue
-from pipelines.support.desk import Desk, Message
 from pipelines.support.evidence import LEAD, MINUTE_MS
 from pipelines.support.minutes import Minutes
 from pipelines.support.prompts import Prompts
 from pipelines.support.signals import HR_EPISODE, Signal
-from pipelines.support.triggers import Flag
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 WEDNESDAY = 1_779_235_200_000  # 2026-05-20, 00:00 UTC: the person's local midnight

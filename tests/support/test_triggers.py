@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.context.risk import Flag
 from pipelines.support import conditions as cond
-from pipelines.support.triggers import Flag, Trigger, cases, count_24h, merge, own_tier
+from pipelines.support.triggers import Trigger, cases, count_24h, merge, own_tier
 
 MINUTE, HOUR = 60_000, 3_600_000
 USER = "p1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.support.limiter import DAY_BUDGET, HOUR_MS, UNCOUNTED, Limiter
+from pipelines.gate.limiter import DAY_BUDGET, HOUR_MS, UNCOUNTED, Limiter
 
 MINUTE = 60_000
 

@@ -15,10 +15,10 @@ from content.library import Item, Library
 from pipelines.context.calendar import DayClock, contact_deadline, in_contact_hours, in_quiet_hours, next_contact_start
 from pipelines.context.consent import ConsentBook
 from pipelines.context.profile import Profile, ProfileBook
+from pipelines.gate.disclosure import Condition, visible
+from pipelines.gate.timers import Timers
 from pipelines.privacy.audit import Chain
 from pipelines.settings import RULE_VERSION, Settings
-from pipelines.support.conditions import Condition, visible
-from pipelines.support.timers import Timers
 from schemas.ids import output_id
 
 DAY_MS = 24 * 3_600_000

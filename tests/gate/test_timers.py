@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.support.timers import ORDER, Timers
+from pipelines.gate.timers import ORDER, Timers
 
 
 def drained(timers: Timers) -> list[tuple[int, str, str]]:

@@ -1,0 +1,1 @@
+"""Conversation: what a person wrote is answered from approved replies only, risk first (conversation.md)."""
