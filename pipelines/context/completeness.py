@@ -166,16 +166,16 @@ class Completeness:
         for modality, (minutes, arrival) in rows.items():
             track = self._tracks.setdefault(modality, _Track(np.zeros(PAST + AHEAD, np.uint8)))
             if modality in USUAL_MIN or modality == "PHONE_USAGE":
-                self._expect(track, int(arrival[0]), int(minutes[0]))
+                known = int(arrival[0])
+                self._expect(track, known, int(minutes[: np.searchsorted(arrival, known, side="right")].min()))
         for row in status_rows:
             for modality in row["value"].get("covers") or ():
                 track = self._tracks.setdefault(modality, _Track(np.zeros(PAST + AHEAD, np.uint8)))
                 self._expect(track, _known_from(row["ingest_time"]), -(-row["event_time"] // MINUTE_MS))
 
     def _expect(self, track: _Track, tick: int, minute: int) -> None:
-        """The first arrival decides; what it says of earlier minutes is not expected of them."""
-        if tick < track.begun_tick:
-            track.begun_tick, track.begun = tick, minute
+        """The first instant at which anything is known decides: from the earliest minute known then on."""
+        track.begun_tick, track.begun = min((track.begun_tick, track.begun), (tick, minute))
 
     def _hear(self, row: Mapping[str, Any]) -> None:
         value = row["value"]

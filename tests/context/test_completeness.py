@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.context.completeness import PAST, Change, Completeness, Observed, spread
@@ -124,7 +124,11 @@ reports = st.lists(
 cuts = st.lists(st.integers(0, 2400 * MINUTE), max_size=5)
 
 
+HEARD = (1, 0, "YES", "WATCH", None, ["HEART_RATE", "MUSIC"], False)
+
+
 @given(runs, runs, reports, cuts, st.integers(0, 2000))
+@example([(0, 1, 500)], [(0, 1, 0)], [HEARD], [1], 0)  # two sources known at one instant, cut between them
 @settings(max_examples=120, deadline=None)
 def test_nothing_shows_of_where_it_was_stopped(
     pulse: list[tuple[int, int, int]],
