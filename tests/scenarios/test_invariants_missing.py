@@ -230,7 +230,8 @@ def minutes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, Rows]:
     """Newest rows of the minutes of 05-20: in order, and mixed."""
     out: list[Rows] = []
     for log in (base("g1"), yesterday_and_today_mixed()):
-        told = play(log, tmp_path_factory.mktemp("s27"))
+        # a minute past the last arrival, so that what came after the last tick is told too
+        told = play(log, tmp_path_factory.mktemp("s27"), end=ms("05-22 04:00"))
         last = newest(told.rows("features.minute"), "start_time")
         day = range(ms("05-20 04:00"), ms("05-21 04:00"), MINUTE)
         out.append({t: last[t]["value"] for t in day if t in last})  # type: ignore[index,misc]
