@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
 
 from schemas.signing import canonical_json
 
@@ -59,3 +63,21 @@ def choose(arms: Mapping[str, float], u: float) -> str:
 def digest(arms: Mapping[str, float]) -> str:
     """Short digest of a fixed policy, for `model_digest`."""
     return hashlib.sha256(canonical_json(dict(arms))).hexdigest()[:16]
+
+
+def uniforms(study_key: str, parts: Sequence[object], n: int) -> npt.NDArray[np.float64]:
+    """n numbers in (0, 1) from the HMAC stream of the draw: exact in replay, open to whoever holds the study key.
+
+    Block j = HMAC-SHA256(study_key, canonical JSON [*parts, j]), j = 0, 1, …; each gives four big-endian 8-byte numbers,
+    whose first 53 bits k are taken as (k + 1/2) / 2^53 (trial.md 3: the normals of posterior draws come from the same stream as `u`).
+    """
+    key = study_key.encode()
+    blocks = [hmac.new(key, canonical_json([*parts, j]), hashlib.sha256).digest() for j in range(-(-n // 4))]
+    whole = np.frombuffer(b"".join(blocks), ">u8")[:n] >> np.uint64(11)  # 53 bits: exact as a double
+    return (whole.astype(np.float64) + 0.5) / 2.0**53
+
+
+def normals(study_key: str, parts: Sequence[object], *shape: int) -> npt.NDArray[np.float64]:
+    """Standard normals of this shape from the same stream, by the inverse of the distribution function."""
+    out: npt.NDArray[np.float64] = ndtri(uniforms(study_key, parts, math.prod(shape))).reshape(shape)
+    return out
