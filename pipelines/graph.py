@@ -41,7 +41,13 @@ READING = 0.3  # share of the progress bar that reading takes
 
 @dataclass
 class Run:
-    """What one bounded run works on and what it gave. In process it is handed to the steps by reference, not pickled."""
+    """What one bounded run works on and what it gave. In process it is handed to the steps by reference, not pickled.
+
+    Parameters
+    ----------
+    states
+        (ingest, person) by pseudonym; each step puts the new ones in place of the old.
+    """
 
     tables: dict[str, pa.Table]
     states: dict[str, tuple[bytes, bytes]]
@@ -71,7 +77,8 @@ class PersonStep(beam.DoFn):  # type: ignore[misc]
     def process(self, element: tuple[int, str, dict[str, pa.Table]]) -> None:
         number, user, tables = element
         run = _runs[number]
-        run.done.append(step(user, tables, run.states.get(user), run.until, run.shared))
+        done, run.states[user] = step(user, tables, run.states.get(user), run.until, run.shared)
+        run.done.append(done)
 
 
 class Carrier:
@@ -94,10 +101,7 @@ class Carrier:
                 people | "PersonStep" >> beam.ParDo(PersonStep())
         finally:
             del _runs[number]
-        done = sorted(run.done, key=lambda s: s.user)
-        for s in done:
-            self.states[s.user] = (s.ingest_state, s.person_state)
-        return done
+        return sorted(run.done, key=lambda s: s.user)
 
 
 _numbers = count(1)
