@@ -11,6 +11,7 @@ from content import crisis
 from content.packs import FOLDER, ContentError, Item, digest, locale_of, pack_files, read_pack
 from schemas import signing
 
+WORDLESS = frozenset({"STIMULUS", "TRACK", "APHASIA_ITEM"})  # what is shown is named by its id and tags; words are optional
 __all__ = ["ContentError", "Item", "Library"]
 
 
@@ -62,7 +63,8 @@ class Library:
         """The library after `content.pack` records (contract form or bare values) of a log.
 
         A record carries no text: it dates, tags or disables texts of the packs by `text_id`. One with an unknown text,
-        another text's digest, or kind LEXICON changes nothing here. Signatures are the caller's to check.
+        another text's digest, or kind LEXICON changes nothing here; stimuli, tracks and naming items need no text.
+        Signatures are the caller's to check.
         """
         texts = {(i.locale, i.text_id): i.text for i in self.items}
         known = {(i.pack_id, i.version, i.item_id, i.locale): i for i in self.items}
@@ -71,6 +73,8 @@ class Library:
             text = texts.get((str(value["locale"]), str(value["text_id"])))
             tags = {str(k): str(v) for k, v in dict(value["tags"]).items()}
             stated = tags.pop("text_sha256", None)
+            if text is None and value["kind"] in WORDLESS:
+                text = ""
             if value["kind"] == "LEXICON" or text is None or stated not in (None, digest(text)):
                 continue
             item = Item(

@@ -265,7 +265,18 @@ class Person:
             self.acute.add(flag, self.desk, self.minutes)
 
     def _scene(self) -> Scene:
-        return Scene(self.desk, self.lexicon, self.cols, self.acute.open_case(), self.suspect)
+        case_open = self.acute.open_case()
+        return Scene(
+            self.desk, self.lexicon, self.cols, case_open, self.suspect,
+            invite=lambda kind, trigger, message: self.prompts.offer(
+                kind, trigger, message, self.desk, self._minutes(), case_open
+            ),
+            acted=lambda kind: self.prompts.acted(kind, self.desk),
+        )  # fmt: skip
+
+    def _minutes(self) -> Minutes:
+        assert self.minutes is not None
+        return self.minutes
 
     def _erase(self) -> None:
         """Everything known of the person goes; the audit chain stays and says so (privacy.md 4)."""

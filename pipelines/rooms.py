@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pipelines.conversation.room import Conversation
 from pipelines.gate.room import PersonRoom
+from pipelines.programs.room import Programs
 
 
 def rooms() -> list[PersonRoom]:
     """New rooms of a person of whom nothing is known yet."""
-    return [Conversation()]
+    return [Programs(), Conversation()]

@@ -6,14 +6,14 @@ only the rule of support.md 3 judges. Its state is plain JSON data and stays wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from content.lexicon import Lexicon
 from pipelines.context.columns import Columns
 from pipelines.context.risk import Flag
-from pipelines.gate.desk import Desk
+from pipelines.gate.desk import Desk, Message
 
 
 @dataclass
@@ -33,6 +33,10 @@ class Scene:
         Ids of records whose device clock was wrong (topics.md 2.3).
     lexicon
         Risk words by language.
+    invite
+        (kind of decision point, trigger, message) → whether the trial let the message be said (trial.md 1, 2).
+    acted
+        The person did what a prompt of this kind of decision point asked for.
     """
 
     desk: Desk
@@ -40,6 +44,8 @@ class Scene:
     columns: Mapping[str, Columns] = field(default_factory=dict)
     case_open: bool = False
     suspect: frozenset[str] = frozenset()
+    invite: Callable[[str, tuple[Any, ...], Message], bool] = lambda kind, trigger, message: False
+    acted: Callable[[str], None] = lambda kind: None
 
 
 class PersonRoom(Protocol):

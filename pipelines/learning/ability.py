@@ -47,7 +47,11 @@ def elo(theta: float, n_theta: int, b: float, n_b: int, score: float) -> tuple[f
 
 
 def eap(
-    scores: Sequence[float], difficulties: Sequence[float], a: float = 1.0, prior_sd: float = 1.0, prior_mean: float = 0.0
+    scores: Sequence[float],
+    difficulties: Sequence[float],
+    a: float = 1.0,
+    prior_sd: float = 1.0,
+    prior_mean: float = 0.0,
 ) -> tuple[float, float]:
     """(ability, standard error): mean and standard deviation of the posterior under the prior N(prior_mean, prior_sd^2).
 

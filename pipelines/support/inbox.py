@@ -18,7 +18,7 @@ from schemas import rows
 
 BY_RECORD = (
     "chat.inbound", "clinical.ack", "clinical.consent", "clinical.profile", "delivery.receipt", "device.content_flag",
-    "device.search_flag", "erasure.request", "selfreport",
+    "device.search_flag", "erasure.request", "selfreport", "therapy.event",
 )  # fmt: skip
 WORN_BY = ("WATCH", "STRAP")
 

@@ -88,14 +88,31 @@ class Prompts:
             return False
         return self._say(message, desk) is not None
 
+    # -- of other rooms ----------------------------------------------------------------------------------------------
+
+    def offer(
+        self, kind: str, trigger: tuple[Any, ...], message: Message, desk: Desk, minutes: Minutes, open_case: bool
+    ) -> bool:
+        """A decision point that another room asks for, e.g. PLAY_REMINDER. True if the message was said."""
+        left = float(self.limiter.left(desk.day_start()))
+        situation = self._situation(desk, minutes, open_case, left, (), message.event_time, message.modality)
+        return self._decide(kind, trigger, situation, message, desk, minutes)
+
+    def acted(self, kind: str, desk: Desk) -> None:
+        """The person did what a prompt of this kind asked for: its APP_ACTION outcome, if the window is still open."""
+        for decision_id, entry in sorted(self.open.items()):
+            if entry["kind"] == kind and entry["since"] <= desk.now <= trial.outcome_due(kind, entry["since"]):
+                self._outcome(decision_id, desk, proximal=1.0, time=desk.now)
+
     # -- the decision ---------------------------------------------------------------------------------------------------
 
     def _situation(
-        self, desk: Desk, minutes: Minutes, open_case: bool, left: float, needed: tuple[str, ...], t: int
-    ) -> trial.Situation:
+        self, desk: Desk, minutes: Minutes, open_case: bool, left: float, needed: tuple[str, ...], t: int,
+        about: str = "ACTIVITY",
+    ) -> trial.Situation:  # fmt: skip
         driving, vigorous = minutes.moving(desk.now)
         silent = minutes.silent(desk.now)
-        modality = needed[0] if needed else "ACTIVITY"
+        modality = needed[0] if needed else about
         context = bool(needed)  # the rule's own modalities were there, or it would not have fired
         return trial.Situation(
             research=desk.consents.anyone("RESEARCH", modality, t)

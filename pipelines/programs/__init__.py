@@ -1,0 +1,1 @@
+"""Adaptive programs of one person: exposure, speaking, game messages, naming practice (spec: programs; docs/programs.md)."""
