@@ -22,6 +22,7 @@ NAMES = {  # condition name (prefix) → template; searches, pulse and rule word
     "BED_MORE": "BED_MORE",
     "OUTINGS_FALL": "OUTINGS_FALL",
     "LATE_EVIDENCE": "LATE_EVIDENCE",
+    "SESSION_ENDED": "SESSION_ENDED",
 }
 LOW_DAYS = re.compile(r"(ACT_LOW|OUT_LOW)_(\d+)_OF_(\d+)")
 SILENT = re.compile(r"WATCH_SILENT_(\d+)H")
@@ -88,6 +89,8 @@ def _part(c: Condition, pulse: Condition | None, words: Mapping[str, str]) -> st
         return named if c.get("unit") else words["SEARCH_7D_PLAIN"]
     if name == "SEARCH_COUNT_24H":
         return words["SEARCH_COUNT_24H"].replace("{amount}", _number(c.get("amount")))
+    if name.startswith("PLAY_GAP"):
+        return words["PLAY_GAP"].replace("{amount}", _number(c.get("amount")))
     if name.startswith("ITEM9_"):
         return words["ITEM9"].replace("{amount}", name.removeprefix("ITEM9_"))
     if found := LOW_DAYS.fullmatch(name):
