@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from simulator.rows import Log, Record, event_ids, in_arrival_order
 
@@ -72,7 +73,12 @@ class Player:
         self._waiting.append((topic, record))
 
     def event(self, program: str, session: str, kind: str, t: int, **fields: Any) -> None:
-        value = {"program": program, "session_id": session, "kind": kind, **{k: v for k, v in fields.items() if v is not None}}
+        value = {
+            "program": program,
+            "session_id": session,
+            "kind": kind,
+            **{k: v for k, v in fields.items() if v is not None},
+        }
         self.send("therapy.event", t, value, source=f"program-{session}")
 
     def heart(self, t: int, bpm: float) -> None:
@@ -95,7 +101,8 @@ class Player:
         for topic, records in by_topic.items():
             table, defects = rows.from_dicts(topic, sorted(records, key=lambda r: int(r["ingest_time"])))
             assert not defects, (topic, defects[:3])
-            tables[topic] = table
+            place = pa.array(np.zeros(len(table), np.int32))  # no file: nothing is read from a log
+            tables[topic] = table.append_column("_file", place).append_column("_line", place)
         if self.restart and self._clock:
             self.machine = Machine(self.user, self.shared, self.machine.dump(self._clock))
         stepped = self.machine.step(tables, until, self.shared)
@@ -115,7 +122,9 @@ class Body:
     def __init__(self, player: Player, rng: np.random.Generator, sample_noise: float = 1.0) -> None:
         self.player, self.rng, self.noise = player, rng, sample_noise
 
-    def beat(self, a: int, b: int, first: float, last: float | None = None, *, lost: Sequence[tuple[int, int]] = ()) -> None:
+    def beat(
+        self, a: int, b: int, first: float, last: float | None = None, *, lost: Sequence[tuple[int, int]] = ()
+    ) -> None:
         """Samples in [a, b), from `first` to `last` bpm above rest; none in `lost`."""
         last = first if last is None else last
         for t in range(-(-a // (PERIOD_S * SECOND)) * PERIOD_S * SECOND, b, PERIOD_S * SECOND):
@@ -179,8 +188,14 @@ def exposure(
         lost = [(end - 30 * SECOND, end)] if rng.random() < loss else []
         body.beat(t, end - 30 * SECOND, (felt + noise) / 2, felt + noise)
         body.beat(end - 30 * SECOND, end, felt + noise, lost=lost)
-        suds = 12 + float(truth.get("suds_per_bpm", 4.0)) * (felt - 4) + float(rng.normal(0, truth.get("suds_noise", 12.0)))
-        player.event("SPIDER", session, "TRIAL_END", end, trial_id=name, factors=factors, suds=float(np.clip(round(suds), 0, 88)))
+        suds = (
+            12
+            + float(truth.get("suds_per_bpm", 4.0)) * (felt - 4)
+            + float(rng.normal(0, truth.get("suds_noise", 12.0)))
+        )
+        player.event(
+            "SPIDER", session, "TRIAL_END", end, trial_id=name, factors=factors, suds=float(np.clip(round(suds), 0, 88))
+        )
         body.beat(end, end + 5 * SECOND, felt + noise, 0.0)
         commands = player.run(end + 4 * SECOND)
         done += commands
@@ -228,7 +243,11 @@ def speech(
         player.event("SPEECH", session, "TRIAL_START", t, trial_id=name, factors=factors)
         noise, mean = float(rng.normal(0, truth.get("noise_bpm", 4.0))), 0.0
         for phase, seconds in PHASES:
-            long = delays.get(i, 40.0) if delays and phase == "ANTICIPATION" else float(seconds) + float(rng.uniform(-3, 3))
+            long = (
+                delays.get(i, 40.0)
+                if delays and phase == "ANTICIPATION"
+                else float(seconds) + float(rng.uniform(-3, 3))
+            )
             b = t + int(long * SECOND)
             here = truth.get("phase") in (None, phase)
             felt = 8.0 + (_effect(truth, factors) if here else 0.0)
@@ -268,7 +287,11 @@ def slots(
         high = 12.0 + float(rng.normal(0, 2))
         body.beat(t - 5 * SECOND, t, high)
         player.event("SPIDER", session, "SLOT_START", t, track_token=token)
-        drop = float(truth["silence_drop_bpm"]) + float(truth.get(f"{token}_extra_drop", 0.0)) + float(rng.normal(0, truth["noise_bpm"]))
+        drop = (
+            float(truth["silence_drop_bpm"])
+            + float(truth.get(f"{token}_extra_drop", 0.0))
+            + float(rng.normal(0, truth["noise_bpm"]))
+        )
         end = t + 60 * SECOND
         body.beat(t, t + 10 * SECOND, high)
         body.beat(t + 10 * SECOND, end - 10 * SECOND, high, high - drop)
@@ -346,7 +369,9 @@ def naming(
         right = bool(rng.random() < learner.p(item, group, b - cue, t))
         latency = int(2_500 + rng.normal(0, 300))
         name = f"{session}-{i:03}"
-        player.event("APHASIA", session, "ITEM_SHOWN", t, trial_id=name, item_id=item, factors={"group": group, "item_id": item})
+        player.event(
+            "APHASIA", session, "ITEM_SHOWN", t, trial_id=name, item_id=item, factors={"group": group, "item_id": item}
+        )
         t += latency
         kind = "NONE" if right else ("SEMANTIC", "PHONOLOGICAL", "UNRELATED")[int(rng.integers(3))]
         player.event(

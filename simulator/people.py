@@ -82,7 +82,7 @@ def simulate(
     CannotWrite
         The folder holds records, the format is unknown, or a number makes no sense.
     ScenarioError
-        Unknown scenario, or one that needs programs/conversation.
+        Unknown scenario.
     """
     if people < 0 or days < 1 or seed < 0 or not (people or scenarios):
         raise CannotWrite(

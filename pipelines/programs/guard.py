@@ -18,6 +18,7 @@ SUDS_STOP = 90.0
 HR_SHARE, AGE_MAX, UNKNOWN_AGE_LIMIT_BPM = 0.85, 220, 127.0  # programs.md 1
 LONG_MS = 30_000
 GAP_MS = 10_000
+AROUND_MS = 2 * LONG_MS
 STOP_REASON = {"STOP_BUTTON": "STOP_BUTTON", "THERAPIST_STOP": "THERAPIST"}
 
 
@@ -28,16 +29,20 @@ def hr_limit(profile: Profile | None) -> float:
     return HR_SHARE * (AGE_MAX - profile.age_years)
 
 
-def too_fast(session: Session, limit: float, moving: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+def too_fast(
+    session: Session, limit: float, moving: Sequence[tuple[int, int]], around: tuple[int, int]
+) -> tuple[int, int] | None:
     """[from, to] of 30 s or more in which every sample of a session is above `limit` at rest, None if there is none.
 
     Parameters
     ----------
+    around
+        [first, last] sample that is new: a run that was not there before lies about them.
     moving
         [from, to) in which steps were counted or the effort was not light: not at rest. Not known = at rest.
     """
     since = last = None
-    for t, bpm in session.heart.samples(session.start, (session.heart.newest() or 0) + 1):
+    for t, bpm in session.heart.samples(max(session.start, around[0] - AROUND_MS), around[1] + AROUND_MS):
         walking = any(a <= t < b for a, b in moving)
         if bpm <= limit or walking or (last is not None and t - last > GAP_MS):
             since = None

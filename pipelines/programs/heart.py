@@ -73,6 +73,8 @@ class HeartTrace:
         """Minutes of [a, b) with heart rate."""
         usual = self.period_s or USUAL_PERIOD_S
         times = [t for t, _ in self.samples(a, b)]
+        if not times:
+            return 0.0
         known = sum(min(usual * SECOND, after - t) for t, after in zip(times, [*times[1:], b], strict=True))
         return known / 60_000
 

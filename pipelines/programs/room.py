@@ -100,7 +100,8 @@ class Programs:
         for session in self.sessions.values():
             if t >= session.start - 60_000:
                 session.heart.add(t, bpm, period if period == period else None)
-                session.own["new_hr"] = True
+                a, b = session.own.get("new_hr") or (t, t)
+                session.own["new_hr"] = [min(a, t), max(b, t)]
 
     def _look(self, session: Session, scene: Scene) -> None:
         """Every second: hard stops, a session that nobody ended, a first stimulus that nobody asked for."""
@@ -118,9 +119,10 @@ class Programs:
             self._next(session, scene)
 
     def _watch_heart(self, session: Session, desk: Desk) -> None:
-        if session.stopped is None and session.own.pop("new_hr", False):
+        new = session.own.pop("new_hr", None)
+        if session.stopped is None and new is not None:
             limit = guard.hr_limit(desk.profiles.effective(desk.now))
-            found = guard.too_fast(session, limit, self.moving)
+            found = guard.too_fast(session, limit, self.moving, (new[0], new[1]))
             if found is not None:
                 guard.stop(session, desk, "HR_LIMIT", limit_bpm=limit, seconds=(found[1] - found[0]) / SECOND)
 

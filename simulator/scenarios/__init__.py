@@ -15,7 +15,7 @@ import numpy as np
 from simulator import devices
 from simulator.life import DAY, DAY_MIN, MINUTE
 from simulator.rows import SYNC_MS, Block, Log, Record, dicts, event_ids, in_arrival_order
-from simulator.scenarios import control
+from simulator.scenarios import control, sessions
 from simulator.scenarios.play import APPS, FIXES, Played, play_story, stream
 from simulator.scenarios.story import (
     Event,
@@ -86,7 +86,7 @@ def build(
     Raises
     ------
     ScenarioError
-        Unknown scenario, contrast or verb; a scenario that needs programs/conversation.
+        Unknown scenario, contrast or verb.
     """
     story = resolve(name, contrast)
     story.consents |= {k: dict(v) for k, v in (consents or {}).items()}
@@ -115,6 +115,8 @@ def build(
     _single_records(log, story, who, tz_offset_min)
     for late in story.late:
         _arrive_late(log, late, tz_offset_min)
+    if story.program:
+        sessions.add(log, story.program, who, seed, tz_offset_min)
     return in_arrival_order(log)
 
 

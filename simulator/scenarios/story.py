@@ -67,6 +67,7 @@ class Story:
     late: list[dict[str, Any]] = field(default_factory=list)
     expect: list[dict[str, Any]] = field(default_factory=list)
     never: list[str] = field(default_factory=list)
+    program: dict[str, Any] = field(default_factory=dict)
     contrast: dict[str, Any] = field(default_factory=dict)
 
 
@@ -114,8 +115,9 @@ def names() -> list[str]:
 
 
 def needs(name: str) -> str | None:
-    """What is missing to generate a scenario: None, or e.g. 'programs/conversation'."""
-    return "programs/conversation" if PROGRAM_KEYS & set(raw(split(name)[0])) else None
+    """What is missing to generate a scenario, None = nothing."""
+    raw(split(name)[0])
+    return None
 
 
 def resolve(name: str, contrast: str | None = None) -> Story:
@@ -124,16 +126,17 @@ def resolve(name: str, contrast: str | None = None) -> Story:
     Raises
     ------
     ScenarioError
-        Unknown name, contrast or verb; a scenario that needs a therapy program.
+        Unknown name, contrast or verb.
     """
     if contrast is None:
         name, contrast = split(name)
+    program: dict[str, Any] = {}
     if name == "base":
         data: dict[str, Any] = {}
     else:
         data = raw(name)
-        if PROGRAM_KEYS & set(data):
-            raise ScenarioError(f"scenario {name} needs programs/conversation: it cannot be generated yet")
+        if PROGRAM_KEYS & set(data):  # its sessions are played by `simulator.scenarios.sessions`
+            program = {k: data.pop(k) for k in (*PROGRAM_KEYS, "events") if k in data}
         _known(name, data, KEYS)
     base = raw("base")
     if "like" in data:
@@ -141,7 +144,7 @@ def resolve(name: str, contrast: str | None = None) -> Story:
         story.name, story.contrast = name, {}
         story.expect, story.never = [], []
     else:
-        story = Story(name, [], base["consents"], base["profile"])
+        story = Story(name, [], base["consents"], base["profile"], program=program)
     story.events += data.get("events", []) + data.get("events_add", [])
     story.expect, story.never = data.get("expect", []), data.get("never", [])
     if contrast is not None:  # what the scenario promises is not what its contrast shows

@@ -21,6 +21,7 @@ from schemas.rows import to_dicts
 from simulator.folder import write_log
 from simulator.rows import CONTROL, Log, Record
 from simulator.scenarios import instant, raw, resolve
+from tests.scenarios import program_checks
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 TOLERANCE = MINUTE  # scenarios.md: time +- 60 s
@@ -384,6 +385,9 @@ CHECKS: dict[str, Callable[[Told, dict[str, Any]], list[str]]] = {
 }
 
 
+CHECKS |= program_checks.CHECKS
+
+
 # -- what must never happen ----------------------------------------------------------------------------------------
 
 
@@ -461,6 +465,7 @@ NEVER: dict[str, Callable[[Told], Any]] = {
     "signal WITHDRAWAL ON": lambda t: signals(t, "WITHDRAWAL", "ON"),
     "NOT_MONITORED without MONITORING_STATUS": lambda t: said(t, "NOT_MONITORED"),
     "case.file": lambda t: t.values("case.file"),
+    **program_checks.NEVER,
 }
 
 
