@@ -67,7 +67,9 @@ def _programs(item: Item) -> tuple[str, ...]:
         return ("SPEECH" if "count" in item.tags else "SPIDER",)
     if item.kind == "TRACK":
         return ("SPIDER", "SPEECH")
-    return ("APHASIA",) if item.kind == "APHASIA_ITEM" else ("SPARX",)
+    if item.kind == "GAME_MESSAGE":
+        return ("SPARX",) if "skill" in item.tags else ()  # a reminder is no message of a module
+    return ("APHASIA",)
 
 
 def _version(item: Item) -> tuple[list[int], int, str]:

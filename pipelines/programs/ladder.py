@@ -200,7 +200,8 @@ def good(trial: Trial) -> bool:
 
 def _keys(shown: Mapping[str, str]) -> list[str]:
     single = [f"{f}={v}" for f, v in sorted(shown.items())]
-    return single + [f"{a}&{b}" for i, a in enumerate(single) for b in single[i + 1 :]]
+    whole = ["&".join(single)] if len(single) > 2 else []
+    return single + whole + [f"{a}&{b}" for i, a in enumerate(single) for b in single[i + 1 :]]
 
 
 class Arousal:

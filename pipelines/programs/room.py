@@ -15,7 +15,7 @@ from pipelines.context.risk import Flag
 from pipelines.gate.desk import Desk
 from pipelines.gate.room import Scene
 from pipelines.programs import aphasia, evidence, exposure, guard, music, play, sparx, speaking, summary
-from pipelines.programs.catalogue import Catalogue
+from pipelines.programs.catalogue import FACTORS, Catalogue
 from pipelines.programs.memory import LADDERS, Memory
 from pipelines.programs.session import STAGES, Session
 
@@ -302,6 +302,10 @@ class Programs:
             session.level = min(session.level, trial.level)
         if not ended or trial is None:
             return
+        if session.pending is not None and not trial.factors:  # the program does not repeat what it was told to show
+            trial.factors = {f: v for f, v in session.pending[1].items() if f in FACTORS[session.program]}
+        if session.pending is not None and trial.level is None:
+            trial.level = int(session.pending[1]["level"])
         trial.music = music.playing(session, trial.start or t, t)
         if session.stopped is None and session.held is None and session.in_order()[-1] is trial:
             exposure.accepted(session)

@@ -1,0 +1,404 @@
+"""Figures of the programs (docs/programs.md): `python -m benchmarks.programs [PART …] [--n N] [--brokers HOST:PORT]`.
+
+Simulated patients of known truth; parts: spider music speaking messages naming pnt stress safety cpu latency. Each line ends with
+its threshold and whether it is met; exit 1 if one is not. Made-up people. Research software. Not a medical device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from content.library import Library
+from pipelines.context.calendar import DayClock
+from pipelines.gate.desk import Desk
+from pipelines.learning import ability
+from pipelines.learning.lin_ts import LinTS
+from pipelines.programs import aphasia, evidence, music
+from pipelines.programs.aphasia import Practice
+from pipelines.programs.catalogue import Catalogue
+from pipelines.programs.exposure import LADDER
+from pipelines.programs.ladder import Arousal
+from pipelines.programs.memory import Memory
+from pipelines.programs.session import Session
+from pipelines.programs.speaking import LADDER as SCENES
+from pipelines.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data"
+NOON = 1_779_278_400_000  # 2026-05-20, 12:00 UTC
+DAY = 86_400_000
+Line = tuple[str, float, str, float]  # what, figure, <= or >=, threshold
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    return Catalogue(Library.build(Settings().locales))
+
+
+def desk_of(user: str) -> Desk:
+    settings = Settings(study_data=True)
+    desk = Desk(user, settings, catalogue().library, DayClock.first(NOON, 0))
+    desk.now = desk.event_time = NOON
+    return desk
+
+
+# -- spider ---------------------------------------------------------------------------------------------------------------
+
+
+def spider_patient(seed: int, truth: str) -> tuple[float, float, set[str], bool]:
+    """(regret with both outcomes, of raw means, factors linked, whether the first entry stimulus avoids the driver)."""
+    rng = np.random.default_rng(seed)
+    desk, session, memory = desk_of(f"spider-{seed}"), Session("s", "SPIDER", NOON, NOON), Memory().of("SPIDER")
+    entries = catalogue().entries("STIMULUS", "SPIDER", desk)
+    shown = [e.factors("SPIDER") for e in entries]
+    names = {f: sorted({s[f] for s in shown}) for f in shown[0]}
+    effects = {f: dict.fromkeys(v, 0.0) for f, v in names.items()}
+    if truth == "all":
+        effects = {f: dict(zip(v, rng.normal(0, 4, len(v)), strict=True)) for f, v in names.items()}
+    elif truth == "colour":
+        effects["colour"] = {"BLACK": 14.0, "BROWN": 2.0, "GREY": 0.0, "WHITE": 0.0}
+    true = np.array([sum(effects[f][v] for f, v in s.items()) for s in shown])
+    LADDER.decide(session, memory, desk, catalogue(), False)
+    seen: dict[int, list[float]] = {}
+    for i in range(24):
+        at = next(k for k, e in enumerate(entries) if e.item_id == session.pending[1]["item_id"])  # type: ignore[index]
+        felt = 6 + true[at] - 0.4 * i
+        y = felt + rng.normal(0, 5)
+        suds = float(np.clip(30 + 4 * (felt - 6) + rng.normal(0, 20), 0, 100))
+        seen.setdefault(at, []).append(y)
+        row = {"f": shown[at], "trial": i, "session": 0, "previous": 0, "stage": "ASSESS", "music": 0, "distance": 2.0,
+               "hr": None if rng.random() < 0.1 else y, "suds": suds}  # fmt: skip
+        memory["rows"].append(row)
+        LADDER.decide(session, memory, desk, catalogue(), False)
+    arousal = Arousal(LADDER, session, memory["rows"], entries)
+    best = int(arousal.draws(desk).mean(0).argmin())
+    raw = min(seen, key=lambda k: statistics.fmean(seen[k]))
+    linked = {a["value"]["factor"] for a in desk.out["therapy.attribution"] if a["value"]["claim"] == "LINKED"}
+    entry = desk.out["therapy.command"][-1]["value"]["params"]
+    return float(true[best] - true.min()), float(true[raw] - true.min()), linked, entry["colour"] != "BLACK"
+
+
+def spider(n: int) -> Iterator[Line]:
+    every = [spider_patient(s, "all") for s in range(n)]
+    yield f"spider: regret of the least-fear stimulus after 24 trials, bpm ({n} patients)", _mean(e[0] for e in every), "<=", 1.4
+    yield "spider: the same by raw means, bpm", _mean(e[1] for e in every), ">=", 0.0
+    driven = [spider_patient(s, "colour") for s in range(n)]
+    yield "spider: patients in whom the colour that drives fear is named", _mean("colour" in e[2] for e in driven), ">=", 0.9
+    yield "spider: first entry stimulus is not of the driving colour", _mean(e[3] for e in driven), ">=", 0.9
+    none = [spider_patient(s, "none") for s in range(n)]
+    yield "spider: not determined where no property drives fear", _mean(not e[2] for e in none), ">=", 0.9
+
+
+# -- music ------------------------------------------------------------------------------------------------------------------
+
+SLOTS = 120  # the evidence of two sessions of g14
+
+
+def music_patient(seed: int) -> dict[str, str]:
+    """Fragment → claim after two sessions of 60 slots; the first has a true extra fall of 2 bpm."""
+    rng = np.random.default_rng(seed)
+    desk, memory = desk_of(f"music-{seed}"), Memory().of("SPIDER")
+    session = Session("s", "SPIDER", NOON, NOON)
+    tokens = [e.tags["track_token"] for e in catalogue().entries("TRACK", "SPIDER", desk)][:2]
+    only = Catalogue(catalogue().library)
+    only.entries = lambda kind, program, d: [  # type: ignore[method-assign]
+        e for e in catalogue().entries(kind, program, d) if e.tags.get("track_token") in tokens
+    ]
+    for i in range(SLOTS):
+        if i == SLOTS // 2:
+            session = Session("s2", "SPIDER", NOON, NOON)
+        music.decide(session, memory, desk, only, False)
+        token = desk.out["therapy.command"][-1]["value"]["params"].get("track_token")
+        excess = 12 + rng.normal(0, 3)
+        fall = 2.2 + 0.05 * (excess - 12) + (2.0 if token == tokens[0] else 0.0) + rng.normal(0, 3)
+        memory["slots"].append([token, excess, fall])
+    music.attribute(session, memory, desk)
+    told = {a["value"]["level"]: a["value"]["claim"] for a in desk.out["therapy.attribution"]}
+    return {"true": told.get(tokens[0], ""), "useless": told.get(tokens[1], "")}
+
+
+def music_lines(n: int) -> Iterator[Line]:
+    every = [music_patient(s) for s in range(n)]
+    yield f"music: true extra fall of 2 bpm called calming, {SLOTS} slots ({n} patients)", _mean(e["true"] == "LINKED" for e in every), ">=", 0.8
+    yield "music: useless fragment called calming", _mean(e["useless"] == "LINKED" for e in every), "<=", 0.05
+    shares = [music.music_share(i) for i in range(4)]
+    yield "music: share in the fourth consolidation session (first: 1.0)", shares[-1], "<=", 0.2
+
+
+# -- speaking -------------------------------------------------------------------------------------------------------------------
+
+
+def speaking_patient(seed: int, draw: bool) -> tuple[list[bool], bool]:
+    """(whether each 90 % interval covers the truth, whether anything is linked) after 36 trials of four phases."""
+    rng = np.random.default_rng(seed)
+    desk, session, memory = desk_of(f"speech-{seed}"), Session("s", "SPEECH", NOON, NOON), Memory().of("SPEECH")
+    names = {"count": ["0", "12", "24", "3", "48", "6"], "gender": ["MEN", "MIXED", "WOMEN"], "age": ["MIXED", "OLDER", "YOUNG"]}
+    sd = (evidence.MAIN_SD, evidence.INTERACTION_SD) if draw else (0.0, 0.0)
+    main = {(f, v): rng.normal(0, sd[0]) for f, vs in names.items() for v in vs}
+    inter = {(f, v, p): rng.normal(0, sd[1]) for f, vs in names.items() for v in vs for p in evidence.PHASES}
+    SCENES.decide(session, memory, desk, catalogue(), False)
+    rows = []
+    for i in range(36):
+        f = {k: session.pending[1][k] for k in names}  # type: ignore[index]
+        shared = rng.normal(0, 2)
+        phases = {
+            p: 8 + sum(main[k, v] + inter[k, v, p] for k, v in f.items()) + shared + rng.normal(0, 4) - 0.1 * i
+            for p in evidence.PHASES
+        }
+        rows.append({"f": f, "trial": i, "session": 0, "previous": 0, "music": 0, "distance": 0.0, "phases": phases, "stage": "ASSESS"})
+        if i < 35:
+            SCENES._balanced(session, memory, desk, catalogue().entries("STIMULUS", "SPEECH", desk))
+    found = evidence.fit_phases(names, rows)
+    covered, linked = [], False
+    for k, vs in names.items():
+        for p in evidence.PHASES:
+            true = {v: main[k, v] + inter[k, v, p] for v in vs}
+            for v in vs:
+                e = evidence.phase_effect(found, k, v, p)
+                covered.append(e.low <= true[v] - statistics.fmean(true.values()) <= e.high)
+                linked = linked or e.linked
+    return covered, linked
+
+
+def speaking_lines(n: int) -> Iterator[Line]:
+    covered = [c for s in range(n) for c in speaking_patient(s, True)[0]]
+    yield f"speaking: 90 % intervals that cover the truth ({n} patients)", _mean(covered), ">=", 0.87
+    yield "speaking: the same, not too wide", _mean(covered), "<=", 0.93
+    yield "speaking: patients with any false link", _mean(speaking_patient(s, False)[1] for s in range(n)), "<=", 0.05
+
+
+# -- messages --------------------------------------------------------------------------------------------------------------------
+
+
+def messages_person(seed: int, lowest: float, highest: float, phase: int = 250) -> tuple[float, float, float]:
+    """(share of the oracle's reward, of the oracle's under the same bounds, in the 60 decisions after the taste returned)."""
+    rng = np.random.default_rng(seed)
+    k, d = 4, 4
+    tastes = rng.normal(0, 1, (2, k, d))
+    model, got, most, bound, back = LinTS([str(i) for i in range(k)], d), 0.0, 0.0, 0.0, []
+    top = min(highest, 1 - lowest * (k - 1))
+    for part in range(4):
+        for i in range(phase):
+            x = np.r_[1.0, rng.normal(0, 1, d - 1)]
+            mean = 1 / (1 + np.exp(-1.5 * tastes[part % 2] @ x))
+            p = np.array(list(model.probabilities(list(x), rng.standard_normal((200, k)), lowest=lowest, highest=highest).values()))
+            arm = int(rng.choice(k, p=p / p.sum()))
+            model.learn_one(str(arm), list(x), float(rng.random() < mean[arm]))
+            best = float(mean.max())
+            limited = top * best + (1 - top) * float(mean.sum() - best) / (k - 1)
+            got, most, bound = got + float(mean[arm]), most + best, bound + limited
+            if part == 2 and i < 60:
+                back.append(float(mean[arm]) / best)
+    return got / most, got / bound, statistics.fmean(back)
+
+
+def messages(n: int) -> Iterator[Line]:
+    free = [messages_person(s, 0.0, 1.0) for s in range(n)]
+    yield f"messages: share of the oracle's reward, tastes A-B-A-B, no bounds ({n} people)", _mean(f[0] for f in free), ">=", 0.9
+    yield "messages: the same in the 60 decisions after A returned", _mean(f[2] for f in free), ">=", 0.85
+    held = [messages_person(s, 0.1, 0.8) for s in range(n)]
+    yield "messages: share of what any policy within [0.1, 0.8] can reach", _mean(h[1] for h in held), ">=", 0.9
+    yield "messages: bounded, share of the unbounded oracle (not reachable: 4 arms, 0.1 each)", _mean(h[0] for h in held), ">=", 0.0
+
+
+# -- naming ----------------------------------------------------------------------------------------------------------------------
+
+
+def naming_person(seed: int, adaptive: bool, answers: int = 45, sessions: int = 8) -> float:
+    """Mean probability of a right answer over all items of the pool, seven days after the last of eight daily sessions."""
+    from simulator.patients import Learner
+
+    learner = Learner({"kitchen": 0.3, "family": -0.2, "clothes": 0.0}, np.random.default_rng(seed))
+    desk, mem = desk_of(f"naming-{seed}"), Practice()
+    entries = catalogue().entries("APHASIA_ITEM", "APHASIA", desk)
+    true = {e.item_id: (e.tags["group"], float(e.tags["difficulty"])) for e in entries}
+    order, turn = sorted(true), 0
+    for day in range(sessions):
+        desk.now = desk.event_time = NOON + day * DAY
+        session = Session(f"s{day}", "APHASIA", desk.now, desk.now)
+        if adaptive:
+            aphasia.decide(session, mem, desk, catalogue(), False)
+        for i in range(answers):
+            if adaptive:
+                asked = desk.out["therapy.command"][-1]["value"]
+                if asked["action"] != "NEXT_ITEM":
+                    break
+                item, cue = asked["params"]["item_id"], int(asked["params"]["cue_level"])
+            else:
+                item, cue, turn = order[turn % len(order)], 0, turn + 1
+            group, b = true[item]
+            right = bool(learner.rng.random() < learner.p(item, group, b - cue, desk.now))
+            learner.practise(item, right and cue == 0, desk.now)
+            desk.now = desk.event_time = desk.now + 9_000
+            if adaptive:
+                value = {"trial_id": f"{day}-{i - cue}", "item_id": item, "correct": right, "cue_level": cue, "error_type": "SEMANTIC"}
+                aphasia.answer(session, mem, value, desk.now, desk, catalogue(), False)
+    later = NOON + (sessions - 1 + 7) * DAY
+    return statistics.fmean(learner.p(i, g, b, later) for i, (g, b) in true.items())
+
+
+def naming(n: int) -> Iterator[Line]:
+    fixed, mine = (_mean(naming_person(s, a) for s in range(n)) for a in (False, True))
+    yield f"naming: retention after 7 days, fixed rotation, same number of trials ({n} learners)", fixed, ">=", 0.0
+    yield "naming: retention after 7 days, spaced and adaptive, less that of the rotation", mine - fixed, ">=", 0.001
+
+
+def pnt(n: int) -> Iterator[Line]:
+    folder = DATA / "aphasia"
+    if not folder.is_dir():
+        print(f"pnt: left out, {folder.name} is not there")
+        return
+    rows = list(csv.DictReader((folder / "pnt_cat30_sessions.csv").open()))
+    items = [float(r["Item.Difficulty"]) for r in csv.DictReader((folder / "pnt_item_difficulty.csv").open())]
+    off, error, wrong, steps = 0.0, 0.0, 0, 0
+    for who in sorted({r["examinee"] for r in rows}):
+        mine = sorted((r for r in rows if r["examinee"] == who), key=lambda r: int(r["order"]))
+        left, theta, scores, bs = list(items), 0.0, [], []
+        for r in mine:
+            b = float(r["obs_itemDifficulty"])
+            least = left[ability.most_informative(theta, left)]
+            wrong += abs(abs(least - theta) - abs(b - theta)) > 1e-3
+            left.pop(ability.most_informative(b, left))
+            scores.append(1 - float(r["obs_response"]))
+            bs.append(b)
+            theta, se = ability.eap(scores, bs, ability.PNT_DISCRIMINATION)
+            off, error, steps = max(off, abs(theta - float(r["obs_ability"]))), max(error, abs(se - float(r["obs_error"]))), steps + 1
+    yield f"pnt: ability against the recorded one, largest difference ({steps} steps)", off, "<=", 0.001
+    yield "pnt: standard error against the recorded one, largest difference", error, "<=", 0.001
+    yield "pnt: steps whose item is not of least |difficulty - ability|", float(wrong), "<=", 0.0
+
+
+# -- the whole machine -------------------------------------------------------------------------------------------------------
+
+
+def _player(user: str) -> Any:
+    from simulator.patients import Player
+    from simulator.scenarios import control, raw, resolve
+
+    whole = control.records(resolve("base"), raw("base"), user, 0)
+    given = {t: [{**r, "event_time": NOON - 3_600_000, "ingest_time": NOON - 3_600_000} for r in whole[t]]
+             for t in ("clinical.consent", "clinical.profile")}  # fmt: skip
+    return Player(user, given)
+
+
+def stress(n: int) -> Iterator[Line]:
+    """Real wrist pulses (Stress-Predict) as the heart of a speaking session whose audience they never saw."""
+    path = DATA / "stress_predict" / "hr_resp_label.parquet"
+    if not path.exists():
+        print("stress: left out, the data set is not there")
+        return
+    import pyarrow.parquet as pq
+
+    from simulator import patients
+
+    table = pq.read_table(path).to_pydict()
+    people = sorted(set(table["Participant"]))[: min(n, 8)]
+    linked = widths = told = 0.0
+    for who in people:
+        hr = [h for p, h in zip(table["Participant"], table["HR"], strict=True) if p == who]
+        player = _player(f"person-{int(who)}")
+        start = NOON
+
+        def heart(i: int, phase: str, a: int, b: int, player: Any = player, hr: list[Any] = hr, start: int = start) -> None:
+            for t in range(a, b, 1_000):
+                value = hr[(t - start) // 1_000 % len(hr)]
+                if value is not None and value == value:
+                    player.heart(t, float(value))
+
+        patients.speech(player, {}, session="real", at=start, trials=12, seed=1, heart=heart)
+        for a in player.out["therapy.attribution"]:
+            if a["value"]["outcome"] == "HR":
+                told += 1
+                linked += a["value"]["claim"] == "LINKED"
+                widths += a["value"]["ci90_high"] - a["value"]["ci90_low"]
+    yield f"stress: mean width of the 90 % intervals, bpm ({len(people)} real people, 12 trials, random audiences)", widths / told, ">=", 1.0
+    yield "stress: share of effects claimed as linked (no audience was there)", linked / told, "<=", 0.05
+
+
+def cpu(n: int) -> Iterator[Line]:
+    from simulator import patients
+    from simulator.scenarios import raw
+
+    player = _player("cpu")
+    begin = time.process_time()
+    patients.exposure(player, raw("g12")["truth"], session="s", at=NOON, trials=24, seed=1)
+    spent = time.process_time() - begin
+    yield "cpu: seconds a trial, ingest and all rooms, patient included (24 trials)", spent / 24, "<=", 1.0
+    sizes = player.machine.dump(NOON + 3 * 3_600_000)
+    yield "cpu: bytes of the person's state after the session", float(sum(map(len, sizes))), "<=", 65_536.0
+
+
+def safety(n: int) -> Iterator[Line]:
+    sys.path.insert(0, str(ROOT))
+    from tests.programs.random_sessions import broken, play_random
+
+    bad = ups = 0
+    for seed in range(n):
+        seen = play_random(seed)
+        bad += bool(broken(seen))
+        ups += sum(t.command["action"] == "STEP_UP" for t in seen.told)
+    yield f"safety: random sessions that break S16 ({n} sessions)", float(bad), "<=", 0.0
+    yield "safety: steps up in them (the test can fail)", float(ups), ">=", 1.0
+
+
+def latency(brokers: str, n: int) -> Iterator[Line]:
+    """Event on Kafka → command on Kafka, against a running `kairos run`; the person must permit THERAPY there."""
+    from examples.program_client import KafkaWire
+
+    wire = KafkaWire(brokers, "latency-1", grant=True)
+    took = []
+    wire.send("SESSION_START")
+    time.sleep(3)
+    wire.send("BASELINE_START")
+    wire.send("BASELINE_END")
+    wire.wait(20)
+    for i in range(n):
+        wire.send("TRIAL_START", trial_id=f"t{i}")
+        time.sleep(0.2)
+        begin = time.monotonic()
+        wire.send("TRIAL_END", trial_id=f"t{i}", suds=30.0)
+        if wire.wait(20) is not None:
+            took.append(time.monotonic() - begin)
+    wire.send("SESSION_END")
+    yield f"latency: event on Kafka to command on Kafka, p50, s ({len(took)} of {n} answered)", float(np.quantile(took, 0.5)), "<=", 1.0
+    yield "latency: p99, s", float(np.quantile(took, 0.99)), "<=", 1.0
+
+
+PARTS: dict[str, tuple[Callable[[int], Iterator[Line]], int]] = {
+    "spider": (spider, 200), "music": (music_lines, 200), "speaking": (speaking_lines, 200), "messages": (messages, 20),
+    "naming": (naming, 100), "pnt": (pnt, 0), "stress": (stress, 8), "cpu": (cpu, 1), "safety": (safety, 10_000),
+}  # fmt: skip
+
+
+def _mean(values: Any) -> float:
+    return statistics.fmean(float(v) for v in values)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.programs", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=" ".join([*PARTS, "latency"]))
+    parser.add_argument("--n", type=int, help="people or sessions, in place of each part's own number")
+    parser.add_argument("--brokers", help="latency: a running Kafka with `kairos run` on it")
+    given = parser.parse_args()
+    met = True
+    for name in given.parts or list(PARTS):
+        lines = latency(given.brokers, given.n or 200) if name == "latency" else PARTS[name][0](given.n or PARTS[name][1])
+        for what, figure, sign, threshold in lines:
+            good = figure <= threshold if sign == "<=" else figure >= threshold
+            met = met and good
+            print(f"{what} | {figure:.4g} | {sign} {threshold:g} | {'met' if good else 'NOT MET'}", flush=True)
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
