@@ -24,6 +24,7 @@ setup(
         "pyarrow>=23,<27",
         "kafka-python>=3.0.12,<3.1",
         "numpy>=2.1,<3",
+        "scipy>=1.14,<2",
         "fastavro>=1.12,<2",
         "orjson>=3.11,<4",
         "cryptography>=45,<52",

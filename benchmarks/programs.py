@@ -129,7 +129,8 @@ def music_patient(seed: int) -> dict[str, str]:
 
 def music_lines(n: int) -> Iterator[Line]:
     every = [music_patient(s) for s in range(n)]
-    yield f"music: true extra fall of 2 bpm called calming, {SLOTS} slots ({n} patients)", _mean(e["true"] == "LINKED" for e in every), ">=", 0.8
+    found = _mean(e["true"] == "LINKED" for e in every)
+    yield f"music: true extra fall of 2 bpm called calming, {SLOTS} slots ({n} patients)", found, ">=", 0.8
     yield "music: useless fragment called calming", _mean(e["useless"] == "LINKED" for e in every), "<=", 0.05
     shares = [music.music_share(i) for i in range(4)]
     yield "music: share in the fourth consolidation session (first: 1.0)", shares[-1], "<=", 0.2
@@ -321,7 +322,8 @@ def stress(n: int) -> Iterator[Line]:
                 told += 1
                 linked += a["value"]["claim"] == "LINKED"
                 widths += a["value"]["ci90_high"] - a["value"]["ci90_low"]
-    yield f"stress: mean width of the 90 % intervals, bpm ({len(people)} real people, 12 trials, random audiences)", widths / told, ">=", 1.0
+    width = widths / told
+    yield f"stress: mean width of the 90 % intervals, bpm ({len(people)} real people, 12 trials each)", width, ">=", 1.0
     yield "stress: share of effects claimed as linked (no audience was there)", linked / told, "<=", 0.05
 
 

@@ -388,9 +388,9 @@ def naming(
 
 
 def game(
-    player: Player, *, session: str, at: int, module: int, mood_before: float | None, mood_after: float | None,
+    player: Player, *, session: str, at: int, module: int, mood_before: float | None, mood_after: Any,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """One session of the game: mood, a module with its message, mood."""
+    """One session of the game: mood, a module with its message, mood (a number, or a function of the style shown)."""
     player.event("SPARX", session, "SESSION_START", at)
     if mood_before is not None:
         value = {"instrument": "MOOD", "total": float(mood_before), "session_id": session}
@@ -401,6 +401,8 @@ def game(
     if shown is not None:
         player.event("SPARX", session, "MESSAGE_SHOWN", at + 8 * SECOND, item_id=shown["params"]["item_id"])
     player.event("SPARX", session, "MODULE_END", at + 20 * MINUTE, module=module)
+    if callable(mood_after):
+        mood_after = mood_after(None if shown is None else shown["params"].get("style"))
     if mood_after is not None:
         value = {"instrument": "MOOD", "total": float(mood_after), "session_id": session}
         player.send("selfreport", at + 20 * MINUTE + SECOND, value, source="game-1")

@@ -59,6 +59,9 @@ def play(player: patients.Player, program: dict[str, Any], seed: int, tz: int) -
     if name == "APHASIA":
         _naming(player, program, seed, tz)
         return
+    if name == "SPARX":
+        _game(player, program, seed, tz)
+        return
     for event in program["events"]:
         at = instant(event["at"]) - tz * MINUTE
         if "slots" in event:
@@ -94,6 +97,19 @@ def _naming(player: patients.Player, program: dict[str, Any], seed: int, tz: int
         )
 
 
+def _game(player: patients.Player, program: dict[str, Any], seed: int, tz: int) -> None:
+    """Seven modules; the mood rises more after a message in the style that the player likes."""
+    rng = np.random.default_rng(seed)
+    for i, event in enumerate(program["events"]):
+        at = instant(event["at"]) - tz * MINUTE
+        before = float(rng.integers(3, 7))
+
+        def after(style: str | None, before: float = before) -> float:
+            return min(10.0, before + (2.0 if style == program["truth"]["likes"] else 0.0) + float(rng.integers(0, 2)))
+
+        patients.game(player, session=event["session"], at=at, module=i + 1, mood_before=before, mood_after=after)
+
+
 def items(program: dict[str, Any]) -> list[tuple[str, str, float]]:
     """(item_id, group, difficulty) of the naming items of the scenario: spread about the person's ability."""
     out = []
@@ -127,7 +143,8 @@ def catalogue(program: dict[str, Any]) -> list[Record]:
         }  # fmt: skip
         user = f"_content/fixture/{name}/en-GB"
         out.append({
-            "user": user, "event_id": event_ids("content.pack", user, CLINIC, [0])[0], "event_time": start, "ingest_time": start, "tz_offset_min": 0,
+            "user": user, "event_id": event_ids("content.pack", user, CLINIC, [0])[0],
+            "event_time": start, "ingest_time": start, "tz_offset_min": 0,
             "source_id": CLINIC, "seq": 0, "value": value,
         })  # fmt: skip
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -93,7 +94,7 @@ def test_reminders_come_at_most_once_a_day_from_two_days_without_play_and_are_de
     assert {k for k, _, _ in asked} == {"PLAY_REMINDER"}
     assert times[0] >= NOON + 2 * DAY
     assert len(times) == 7
-    assert all(b - a == DAY for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a == DAY for a, b in itertools.pairwise(times))
 
 
 # -- naming -----------------------------------------------------------------------------------------------------------------

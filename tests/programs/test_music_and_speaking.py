@@ -36,7 +36,7 @@ def test_a_fifth_of_the_slots_is_silent_and_no_fragment_has_more_than_its_share(
 
 
 def test_before_five_plays_and_five_silences_nothing_is_claimed() -> None:
-    stage = slots(Stage().begin(), 5, 130, {t: 9.0 for t in ("sample_rain", "sample_sea", "sample_piano", "sample_strings")},
+    stage = slots(Stage().begin(), 5, 130, dict.fromkeys(("sample_rain", "sample_sea", "sample_piano", "sample_strings"), 9.0),
                   np.random.default_rng(2)).event("SESSION_END", 600)  # fmt: skip
     assert {a["claim"] for a in stage.said("therapy.attribution")} == {"NOT_DETERMINED"}
 
