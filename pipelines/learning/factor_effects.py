@@ -21,7 +21,7 @@ from scipy.special import ndtr, ndtri
 Floats = npt.NDArray[np.float64]
 EFFECT_SD = 4.0  # programs.md 2, bpm
 INTERCEPT_SD = 25.0
-TRIAL_SD = 2.0  # what a trial's rows share, where a trial has more than one row
+TRIAL_SD = (0.5, 1.5, 3.0, 6.0)  # grid of what a trial's rows share, where a trial has more than one row, bpm
 NOISE = np.geomspace(1.0, 25.0, 25)  # grid of the residual standard deviation, bpm
 NOISE_TYPICAL, NOISE_LOG_SD = 5.0, 0.6  # its prior, log-normal [choice: programs.md 2 works with 5 bpm]
 QUANTILE = float(ndtri(0.95))  # of a 90 % interval
@@ -167,31 +167,35 @@ def fit(
     w = np.ones(len(y)) if weights is None else weights[known]
     sd = layout.prior_sd()
     n = len(y)
+    shared: Sequence[float] = (0.0,)
     if trials is not None:
         of = np.asarray(trials)[known]
         names = np.unique(of)
         x = np.hstack([x, (of[:, None] == names[None, :]).astype(np.float64)])
-        sd = np.concatenate([sd, np.full(len(names), TRIAL_SD * layout.scale)])
-        n = len(names)
-    d = len(layout.prior_sd())
+        n, shared = len(names), TRIAL_SD
     gram, xy, yy = x.T @ (w[:, None] * x), x.T @ (w * y), float(y @ (w * y))
-    logs, means, covs = [], [], []
-    for unit in NOISE:
-        s2 = (unit * layout.scale) ** 2
-        root = cho_factor(gram / s2 + np.diag(sd**-2.0), lower=True)
-        m = cho_solve(root, xy / s2)
-        logs.append(
-            -0.5 * float(w.sum()) * math.log(s2) - 0.5 * (yy / s2 - float(xy @ m) / s2) - float(np.log(np.diag(root[0])).sum())
-            - 0.5 * (math.log(unit / NOISE_TYPICAL) / NOISE_LOG_SD) ** 2
-        )  # fmt: skip
-        means.append(m[:d])
-        covs.append(cho_solve(root, np.eye(len(sd))[:, :d])[:d])
+    d, extra = len(sd), x.shape[1] - len(sd)
+    logs, means, covs, noises = [], [], [], []
+    for of_trial in shared:
+        prior = np.concatenate([sd, np.full(extra, of_trial * layout.scale)])
+        for unit in NOISE[:: 2 if extra else 1]:
+            s2 = (unit * layout.scale) ** 2
+            root = cho_factor(gram / s2 + np.diag(prior**-2.0), lower=True)
+            m = cho_solve(root, xy / s2)
+            logs.append(
+                -0.5 * float(w.sum()) * math.log(s2) - 0.5 * (yy / s2 - float(xy @ m) / s2)
+                - float(np.log(np.diag(root[0])).sum()) - float(np.log(prior).sum())
+                - 0.5 * (math.log(unit / NOISE_TYPICAL) / NOISE_LOG_SD) ** 2
+            )  # fmt: skip
+            means.append(m[:d])
+            covs.append(cho_solve(root, np.eye(d + extra)[:, :d])[:d])
+            noises.append(unit)
     p = np.exp(np.array(logs) - max(logs))
     p /= p.sum()
     mean = p @ np.array(means)
     off = np.array(means) - mean
     cov = np.einsum("i,ijk->jk", p, np.array(covs)) + np.einsum("i,ij,ik->jk", p, off, off)
-    return Fit(layout, mean, (cov + cov.T) / 2, float(p @ NOISE) * layout.scale, n)
+    return Fit(layout, mean, (cov + cov.T) / 2, float(p @ np.array(noises)) * layout.scale, n)
 
 
 def discount(n: int, keep: float) -> Floats:

@@ -20,7 +20,7 @@ KEPT = 96  # trials of a program
 SUDS_PER_BPM = 4.0  # scale of distress against heart rate [choice]
 COVARIATES = {"trial": 0.5, "session": 1.0, "previous": 1.0, "music": 4.0, "distance": 1.0}  # prior SD, bpm a unit
 PHASES = ("ANTICIPATION", "APPROACH", "SPEECH_0_60", "SPEECH_REST")
-MAIN_SD, INTERACTION_SD = 3.0, 2.65  # together 4 bpm: factor x phase with shrinkage (programs.md 4)
+MAIN_SD, INTERACTION_SD = 2.0, 3.46  # together 4 bpm: factor x phase with shrinkage (programs.md 4)
 OUTCOMES = {"HR": ("hr", 1.0), "SUDS": ("suds", SUDS_PER_BPM), "DELAY": ("delay", 2.0), "EYES_CLOSED": ("eyes", 0.05)}
 
 
