@@ -16,7 +16,7 @@ from pipelines.context.devices import WORN_NO, WORN_YES
 from pipelines.learning.expected_heart_rate import DayBehind
 from pipelines.support import grid_state, places
 from pipelines.support.arrivals import SETTLE_MIN, Arrivals, Queue
-from pipelines.support.derived import WINDOW_MIN, Days, Derived, Sources, Thresholds
+from pipelines.support.derived import FELT_MIN, WINDOW_MIN, Days, Derived, Sources, Thresholds
 from pipelines.support.episode import END_RUN
 from pipelines.support.evidence import CAPACITY, LEAD, MICRO, MINUTE_MS, MinuteGrid, rolling_count
 from pipelines.support.signals import LEFT_HOME, Change, Signal, Signals
@@ -145,7 +145,7 @@ class Minutes:
         start = int(said[0]) if len(said) else top
         if first is not None:
             start = min(start, max(first - grid.base, 0))
-        stop = top if lasting else min(top, (int(said[-1]) if len(said) else start) + WINDOW_MIN + 1)
+        stop = top if lasting else min(top, (int(said[-1]) if len(said) else start) + FELT_MIN + 1)
         hot = self.signals.pulse_open
         if start < stop:
             hot = hot or bool(self.derived.flag[start:stop].any())
@@ -228,7 +228,7 @@ class Minutes:
 
     def _learn(self, day: int, start: int, end: int, days: Days) -> None:
         grid, derived = self.grid, self.derived
-        lo, hi = max(start // MINUTE_MS - grid.base, LEAD // 2), end // MINUTE_MS - grid.base
+        lo, hi = max(start // MINUTE_MS - grid.base, WINDOW_MIN), end // MINUTE_MS - grid.base
         if hi <= lo or not (grid.hr_n[lo:hi] > 0).any():
             self.models.start_day(day, None)
             return
