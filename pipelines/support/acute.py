@@ -111,6 +111,7 @@ class Acute:
                 evidence = [
                     cond.heart_rate(signal, signal_id(desk.user, "HR_EPISODE", None, signal.start)),
                     cond.away(fix),
+                    *cond.strain(minutes.strain(signal.start, desk.days)),
                     *evidence,
                 ]
                 late = signal.late

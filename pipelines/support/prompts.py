@@ -69,7 +69,7 @@ class Prompts:
         situation = self._situation(desk, minutes, open_case, float(left), ("HEART_RATE", "LOCATION"), signal.start)
         if self.limiter.l1_too_soon(desk.now) and not situation.recent_prompt:
             situation = trial.Situation(**{**situation.__dict__, "recent_prompt": True})
-        evidence = [cond.heart_rate(signal, sid), cond.away(fix)]
+        evidence = [cond.heart_rate(signal, sid), cond.away(fix), *cond.strain(minutes.strain(signal.start, desk.days))]
         message = Message(
             "L1", signal.start, "HEART_RATE", evidence, sid, signal.start, late=signal.late, model=NAME,
         )  # fmt: skip
