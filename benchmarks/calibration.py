@@ -10,7 +10,7 @@ feverish pulse truly rises.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -78,8 +78,17 @@ def recordings(users: tuple[str, ...] = fitbit.COVID + fitbit.FITBIT) -> Iterato
         yield Recording(user, heart.time[a], heart.value[a], active.time[b], active.value[b])
 
 
-def follow(person: Recording, rule: Rule, bumps: Ints | None = None, bump_bpm: float = BUMPS_BPM[0]) -> Found:
-    """Run the minutes of one person through the rule; `bumps` = minutes at which an injected episode begins."""
+def follow(
+    person: Recording,
+    rule: Rule,
+    bumps: Ints | None = None,
+    bump_bpm: float = BUMPS_BPM[0],
+    prepare: Callable[[Minutes], None] | None = None,
+) -> Found:
+    """Run the minutes of one person through the rule; `bumps` = minutes at which an injected episode begins.
+
+    `prepare` may exchange the models of the empty minutes for others.
+    """
     episode.COUNT, derived.RISE_OF_FLOOR = rule.count, rule.rise
     bpm = person.bpm if bumps is None else _with_bumps(person, bumps, bump_bpm)
     first = int(min(person.hr_time[0], person.step_time[0]))
@@ -88,6 +97,8 @@ def follow(person: Recording, rule: Rule, bumps: Ints | None = None, bump_bpm: f
         days.advance(0)
     minutes = Minutes(days.days()[0].start_time // MINUTE_MS - LEAD, first // MINUTE_MS * MINUTE_MS - MINUTE_MS)
     minutes.models = DayBehind(ExpectedHeartRate(rule.forget))
+    if prepare is not None:
+        prepare(minutes)
     usable = (bpm >= 30) & (bpm <= 220)
     if rule.loss:
         minute = person.hr_time // MINUTE_MS

@@ -3,7 +3,7 @@
 A night's value is the median heart rate of its still minutes (no steps, 00-04 by the wearer's clock). States are those of
 NightSignal (Alavi et al. 2022, Nature Medicine 28:175: two nights in a row at least 3 bpm above the baseline are yellow, at least
 4 red), made causal: the baseline is the median of the 28 nights *before*, and a night must also stand out of the person's own
-spread, 1.5 (yellow) or 2 (red) robust standard deviations [own: benchmarks/strain.py]. Nights that are missing change nothing;
+spread, 1 (yellow) or 2 (red) robust standard deviations [own: benchmarks/strain.py]. Nights that are missing change nothing;
 after a week of them nothing is known.
 
 Pure. Day indices are days since 1970 of the person's local days; the night of day d is the one at its end.
@@ -25,7 +25,7 @@ NIGHT_MIN = (0, 4 * 60)  # minutes after local midnight; the local day ends at 0
 LEAST_MINUTES = 60  # still minutes with a pulse that a night needs [choice]
 BASELINE_NIGHTS, LEAST_NIGHTS = 28, 7
 YELLOW_BPM, RED_BPM = 3.0, 4.0  # [pub: NightSignal]
-YELLOW_Z, RED_Z = 1.5, 2.0
+YELLOW_Z, RED_Z = 1.0, 2.0  # of the own spread [own: benchmarks/strain.py]
 STALE_DAYS = 7
 LOOK_BACK_DAYS = 14  # for as long a day's state can be asked for again
 BEHIND_DAYS = 2  # what is known on day D is of the nights up to D-2, as for the expected heart rate (S27)
