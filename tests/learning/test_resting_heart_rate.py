@@ -120,7 +120,7 @@ def test_state_is_small_and_comes_back_as_it_was() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)  # a busy machine is no defect
 def test_a_damaged_state_is_refused_with_an_ordinary_error(place: int, byte: int) -> None:
     data = bytearray(learned(USUAL).dump())
     place %= len(data)
