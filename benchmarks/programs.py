@@ -229,7 +229,9 @@ def naming_person(seed: int, adaptive: bool, answers: int = 45, sessions: int = 
         session = Session(f"s{day}", "APHASIA", desk.now, desk.now)
         if adaptive:
             aphasia.decide(session, mem, desk, catalogue(), False)
-        for i in range(answers):
+        trials, i = 0, -1
+        while trials < answers:  # a trial = one item with all its cues
+            i += 1
             if adaptive:
                 asked = desk.out["therapy.command"][-1]["value"]
                 if asked["action"] != "NEXT_ITEM":
@@ -237,6 +239,7 @@ def naming_person(seed: int, adaptive: bool, answers: int = 45, sessions: int = 
                 item, cue = asked["params"]["item_id"], int(asked["params"]["cue_level"])
             else:
                 item, cue, turn = order[turn % len(order)], 0, turn + 1
+            trials += cue == 0
             group, b = true[item]
             right = bool(learner.rng.random() < learner.p(item, group, b - cue, desk.now))
             learner.practise(item, right and cue == 0, desk.now)
