@@ -30,7 +30,11 @@ EVERY = {  # (tier, audience, arm) that the rules of family A may ask for
     *((t, "THERAPIST", None) for t in ("L3", "L4", "W2", "SAFEGUARD", "CASE_NOTE", "NOT_MONITORED")),
 }
 ATTENDED_ONLY = frozenset({"DEVICE_REMINDER"})  # nobody needs to watch for a reminder
-REPLIES = ("not_permitted", "risk_opening", "menu")
+REPLIES = (
+    *("not_permitted", "risk_opening", "risk_high", "risk_done", "menu", "clarify_1", "help_fixed", "unsupported_language"),
+    *("cssrs_q1", "cssrs_q2", "cssrs_q3", "cssrs_q4", "cssrs_q5", "cssrs_q6", "cssrs_q6_recent", "cssrs_repeat"),
+    *("safeguard_reply", "preliminary", "coherence_limits"),
+)
 ICD = re.compile(
     r"\b(?:F\d{2}(?:\.\d)?|X[67]\d|X8[0-4]|6[A-E]\d[0-9A-Z](?:\.\d)?|ICD-?1[01]|DSM(?:-(?:5|IV|V))?)\b", re.I
 )
@@ -87,11 +91,16 @@ def _item(item: Item, evidence: Any, words: Any, folder: Path, today: int | None
     audience = item.tags.get("audience", "")
     if len(item.text) > LONGEST.get(audience, LONGEST_OTHER):
         yield f"{len(item.text)} characters, at most {LONGEST.get(audience, LONGEST_OTHER)}"
-    urgent = item.tags.get("tier") in NEEDS_LINE or "unattended" in item.tags or item.kind == "REPLY"
+    urgent = item.tags.get("tier") in NEEDS_LINE or "unattended" in item.tags or _reply_needs_line(item)
     if audience == "USER" and urgent and "{crisis_line}" not in item.text:
         yield "no {crisis_line}"
     if item.tags.get("tier") == "L4" and audience == "USER" and "{emergency}" not in item.text:
         yield "no {emergency}"
+
+
+def _reply_needs_line(item: Item) -> bool:
+    """Every reply but an ordinary turn of a conversation: whoever is not understood or in danger is told whom to call."""
+    return item.kind == "REPLY" and item.tags.get("flow") not in ("NORMAL", "CLARIFY")
 
 
 def _provenance(entry: Any, evidence: Any, today: int | None) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 
 # what fires first when several are due at the same instant
-ORDER = ("DAY_START", "QUIET_END", "QUEUED", "ACK_DUE", "CASE_FINAL", "CASE_CLOSE", "MORNING", "WATCH", "OUTCOME")
+ORDER = ("DAY_START", "QUIET_END", "QUEUED", "ACK_DUE", "CASE_FINAL", "CASE_CLOSE", "MORNING", "WATCH", "OUTCOME", "CHAT_END")
 Entry = tuple[int, int, str]
 
 
