@@ -14,8 +14,8 @@ from pipelines.learning.text_features import words_of
 
 CLASSES = ("OVERDOSE", "MEDICAL_EMERGENCY", "ABUSE", "VIOLENCE", "PSYCHOSIS", "EATING_DISORDER", "SUBSTANCE")  # first = first told
 CARD = frozenset({"OVERDOSE", "MEDICAL_EMERGENCY"})  # also the crisis card (L4) [choice]
-RISK_FROM = 0.35  # score of the classifier alone
-SAFEGUARD_FROM = 0.40
+CERTAIN = 0.50  # score of a class that counts whatever the score of SAFE
+UNSAFE_FROM, SAFE_BELOW = 0.20, 0.42  # less is enough where SAFE is low
 WITH_WORDS = 0.12  # of the classifier, beside a hit of severity 1 (search lexicon)
 SHORTEST = 2  # words; of a single word only the phrases judge
 
@@ -51,15 +51,23 @@ def judge(text: str, lang: str | None, lexicon: Lexicon, classify: Callable[[str
         scores = dict(classify(text)) if len(words_of(text)) >= SHORTEST else {}
     except Exception:  # step 2 must not fail with the model; what it was given must not be told
         scores = {}
-    risk, worst = scores.get("RISK", 0.0), max(CLASSES, key=lambda c: scores.get(c, 0.0))
+    risk = scores.get("RISK", 0.0)
+    heard = _heard(scores)
     if severity >= 3:
         return Finding("HIGH", "OVERDOSE" if "OVERDOSE" in named and scores.get("OVERDOSE", 0.0) > risk else None)
     by_words = severity == 2 or "RISK" in named or (severity == 1 and risk >= WITH_WORDS)
-    if by_words or (risk >= RISK_FROM and risk >= scores.get(worst, 0.0)):
+    if by_words or heard == "RISK":
         return Finding("UNSCREENED")
     category = next((c for c in CLASSES if c in named), None)
-    if category is None and scores.get(worst, 0.0) >= SAFEGUARD_FROM:
-        category = worst
+    category = category or heard
     if category is not None:
         return Finding("HIGH" if category in CARD else "NONE", category)
     return None
+
+
+def _heard(scores: Mapping[str, float]) -> str | None:
+    """The class that the classifier hears, None if it hears nothing but SAFE."""
+    top = max((*CLASSES, "RISK"), key=lambda c: scores.get(c, 0.0))
+    score = scores.get(top, 0.0)
+    sure = score >= CERTAIN and score >= scores.get("SAFE", 0.0)
+    return top if sure or (score >= UNSAFE_FROM and scores.get("SAFE", 0.0) < SAFE_BELOW) else None
