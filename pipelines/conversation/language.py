@@ -8,17 +8,24 @@ from collections.abc import Collection
 from content.lexicon import primary
 from pipelines.learning.text_features import words_of
 
-FUNCTION_WORDS = {
-    "en": frozenset("the a and i i'm is are to of in it that my you not what me be have do can't don't with when was but so he she we for on this all want feel".split()),
-    "de": frozenset("der die das und ich ist nicht zu in mein meine mich mir ein eine du wir es sie er kann will bin habe hat auf mit wenn aber so was wie den dem für auch noch mehr".split()),
-    "fr": frozenset("le la les et je est pas une un de des que qui mon ma dans avec pour ne suis veux plus mais tout ce".split()),
-    "es": frozenset("el la los las y no es una un de que mi en con para por soy estoy quiero pero más todo lo se yo muy".split()),
-    "it": frozenset("il lo gli e non è una un di che mio mia in con per sono voglio ma più tutto mi si ho questo molto".split()),
-    "nl": frozenset("de het een en ik niet is mijn van dat in met voor op ben wil maar meer zijn je wat heb geen ook".split()),
-    "pl": frozenset("i nie jest się w na to że z do mnie mój jestem chcę ale już co jak mam bardzo".split()),
-    "tr": frozenset("ve bir bu ben değil için çok ne var yok istiyorum ama daha benim gibi kadar".split()),
-    "pt": frozenset("o a os as e não é uma um de que meu minha em com para por sou estou quero mas mais tudo eu muito".split()),
-}  # fmt: skip
+_LISTED = {
+    "en": (
+        "the a and i i'm is are to of in it that my you not what me be have do can't don't with when was but so he she "
+        "we for on this all want feel "
+    ),
+    "de": (
+        "der die das und ich ist nicht zu in mein meine mich mir ein eine du wir es sie er kann will bin habe hat auf "
+        "mit wenn aber so was wie den dem für auch noch mehr "
+    ),
+    "fr": ("le la les et je est pas une un de des que qui mon ma dans avec pour ne suis veux plus mais tout ce "),
+    "es": ("el la los las y no es una un de que mi en con para por soy estoy quiero pero más todo lo se yo muy "),
+    "it": ("il lo gli e non è una un di che mio mia in con per sono voglio ma più tutto mi si ho questo molto "),
+    "nl": ("de het een en ik niet is mijn van dat in met voor op ben wil maar meer zijn je wat heb geen ook "),
+    "pl": ("i nie jest się w na to że z do mnie mój jestem chcę ale już co jak mam bardzo "),
+    "tr": ("ve bir bu ben değil için çok ne var yok istiyorum ama daha benim gibi kadar "),
+    "pt": ("o a os as e não é uma um de que meu minha em com para por sou estou quero mas mais tudo eu muito "),
+}
+FUNCTION_WORDS = {lang: frozenset(listed.split()) for lang, listed in _LISTED.items()}
 _LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
 _LETTER = re.compile(r"[^\W\d_]")
 ENOUGH = 2  # function words that must speak for another language

@@ -7,12 +7,13 @@ only the trend within a person is given, from ten samples on. Only sums are kept
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
 import numpy as np
 
-from pipelines.learning.text_encoder import Encoder
+from pipelines.learning.text_encoder import Encoder, Vectors
 from pipelines.learning.text_features import words_of
 
 MIN_SENTENCES = 5
@@ -22,7 +23,12 @@ KEEP_SAMPLES = 60
 CAVEAT = "coherence_limits"
 _END = re.compile(r"(?<=[.!?…])\s+|\n+")
 _PLEASANT = ("i am happy and calm", "today was a good day", "ich bin froh und ruhig", "heute war ein guter tag")
-_UNPLEASANT = ("i am sad and afraid", "today was a terrible day", "ich bin traurig und habe angst", "heute war ein schlimmer tag")
+_UNPLEASANT = (
+    "i am sad and afraid",
+    "today was a terrible day",
+    "ich bin traurig und habe angst",
+    "heute war ein schlimmer tag",
+)
 
 # one running sample: sentences, words, pairs, sum and sum of squares and least of similarity, sum of tone
 Sums = list[float]
@@ -39,9 +45,7 @@ def measured(text: str, encoder: Encoder, sums: Sums) -> Sums:
     said = sentences(text)
     if not said:
         return sums
-    rows = encoder.encode([*said, *_PLEASANT, *_UNPLEASANT])
-    vectors, poles = rows[: len(said)], rows[len(said) :]
-    axis = poles[: len(_PLEASANT)].mean(0) - poles[len(_PLEASANT) :].mean(0)
+    vectors, axis = encoder.encode(said), _axis(encoder)
     near = (vectors[1:] * vectors[:-1]).sum(1)
     n, words, pairs, total, squares, least, tone = sums
     return [
@@ -69,7 +73,9 @@ def value(session: str, sums: Sums, samples: list[list[float]]) -> tuple[dict[st
     spread = max(0.0, squares / pairs - mean * mean) ** 0.5
     row = [n, words / n, mean, tone / n]
     out: dict[str, Any] = {
-        "session_id": session, "n_sentences": int(n), "n_words": int(words), "n_samples": len(samples) + 1, "coherence_mean": round(mean, 4),
+        "session_id": session,
+        "n_sentences": int(n), "n_words": int(words), "n_samples": len(samples) + 1,
+        "coherence_mean": round(mean, 4),
         "coherence_min": round(least, 4), "coherence_sd": round(spread, 4), "caveat_id": CAVEAT,
     }  # fmt: skip
     if len(samples) + 1 > MIN_SAMPLES:
@@ -90,3 +96,10 @@ def _z(samples: list[list[float]], row: list[float], column: int) -> float | Non
     if sd < 1e-6:
         return None
     return float((row[column] - np.array([1.0, *row[:2]]) @ weights) / sd)
+
+
+@functools.lru_cache(maxsize=4)
+def _axis(encoder: Encoder) -> Vectors:
+    """Direction from unpleasant to pleasant: difference of the means of a few sentences of ours."""
+    poles = encoder.encode([*_PLEASANT, *_UNPLEASANT])
+    return np.asarray(poles[: len(_PLEASANT)].mean(0) - poles[len(_PLEASANT) :].mean(0), np.float32)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from content.packs import FOLDER, read_yaml
 from pipelines.learning.packing import StateError
-from pipelines.learning.text_encoder import Encoder, default_encoder
+from pipelines.learning.text_encoder import Encoder, Vectors, default_encoder
 from pipelines.learning.text_features import TextFeatures
 from pipelines.learning.text_ridge import TextHead, trained
 
@@ -38,13 +38,17 @@ class Models:
         self.safety = safety
         self.intents = intents
 
-    def safety_of(self, text: str) -> dict[str, float]:
-        """Class → estimate of P(class | text)."""
-        return self.safety.score_one(text)
+    def read(self, text: str) -> Vectors:
+        """Features of a text, shape (1, n), for both heads."""
+        return self.features.transform([text])
 
-    def intent_of(self, text: str) -> dict[str, float]:
-        """Topic or gap cluster → probability; {} for a text without words."""
-        return self.intents.predict_proba_one(text)
+    def safety_of(self, z: Vectors) -> dict[str, float]:
+        """Class → estimate of P(class | text)."""
+        return self.safety.score_features(z)
+
+    def intent_of(self, z: Vectors) -> dict[str, float]:
+        """Topic or gap cluster → probability."""
+        return self.intents.proba_features(z)
 
     @staticmethod
     def load(folder: Path = FOLDER, encoder: Encoder | None = None) -> Models:

@@ -18,9 +18,20 @@ from content.packs import FOLDER, ContentError, read_yaml, signatures
 FAMILIES = ("MOOD", "ANXIETY", "PERSONALITY", "SEXUAL", "PSYCHOTIC_SPECTRUM", "SUBSTANCE", "SOMATIC_FIRST", "UNCLEAR")
 QUESTIONS = ("COMPLAINT", "RED_FLAG", "LASTING", "DAILY")
 TALKING = frozenset({"MOOD", "ANXIETY", "PERSONALITY"})
-TYPE = {"SEXUAL": "SEXOLOGIST", "PSYCHOTIC_SPECTRUM": "PSYCHIATRIST", "SUBSTANCE": "ADDICTION_SERVICE", "SOMATIC_FIRST": "PHYSICIAN"}
+TYPE = {
+    "SEXUAL": "SEXOLOGIST",
+    "PSYCHOTIC_SPECTRUM": "PSYCHIATRIST",
+    "SUBSTANCE": "ADDICTION_SERVICE",
+    "SOMATIC_FIRST": "PHYSICIAN",
+}
 PSYCHIATRIST_FROM = 20  # PHQ-9 [choice]
-PHQ_BANDS = ((20, "SEVERE"), (15, "MODERATELY_SEVERE"), (10, "MODERATE"), (5, "MILD"), (0, "MINIMAL"))  # Kroenke et al. 2001
+PHQ_BANDS = (
+    (20, "SEVERE"),
+    (15, "MODERATELY_SEVERE"),
+    (10, "MODERATE"),
+    (5, "MILD"),
+    (0, "MINIMAL"),
+)  # Kroenke et al. 2001
 GAD_BANDS = ((15, "SEVERE"), (10, "MODERATE"), (5, "MILD"), (0, "MINIMAL"))  # Spitzer et al. 2006
 BANDS = {"PHQ9": ("PHQ", PHQ_BANDS), "PHQA": ("PHQ", PHQ_BANDS), "GAD7": ("GAD", GAD_BANDS)}
 
@@ -108,7 +119,11 @@ def suggest(answers: Mapping[str, str], totals: Mapping[str, float], table: Tabl
     elif top == "UNCLEAR" or families[top] < table.unclear_below:
         kind = "GENERAL_MENTAL_HEALTH"
     elif top in TALKING:
-        kind = "PSYCHIATRIST" if max(totals.get("PHQ9", 0), totals.get("PHQA", 0)) >= PSYCHIATRIST_FROM else "PSYCHOTHERAPIST"
+        kind = (
+            "PSYCHIATRIST"
+            if max(totals.get("PHQ9", 0), totals.get("PHQA", 0)) >= PSYCHIATRIST_FROM
+            else "PSYCHOTHERAPIST"
+        )
     else:
         kind = TYPE[top]
     basis = [f"OPTION:{c}" for c in tapped] + [f"{i}:{round(t)}" for i, t in sorted(totals.items()) if i in BANDS]

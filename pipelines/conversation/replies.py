@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import weakref
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -37,8 +38,8 @@ def pool(
     """
     disabled = profile.disabled if profile is not None else frozenset()
     best: dict[str, Item] = {}
-    for item in library.items:
-        if item.kind != "REPLY" or item.locale != locale or not item.signature or not item.valid_from <= t < item.valid_to:
+    for item in _replies(library, locale):
+        if not item.signature or not item.valid_from <= t < item.valid_to:
             continue
         if any(item.tags.get(k) != v for k, v in tags.items()):
             continue
@@ -53,6 +54,22 @@ def pool(
         else:
             allowed.append(best[item_id])
     return allowed, held
+
+
+_seen: weakref.WeakValueDictionary[int, Library] = weakref.WeakValueDictionary()
+_by_locale: dict[tuple[int, str], list[Item]] = {}
+
+
+def _replies(library: Library, locale: str) -> list[Item]:
+    """Replies of a locale; looked up once for a library, which never changes."""
+    if _seen.get(id(library)) is not library:
+        for key in [k for k in _by_locale if k[0] not in _seen or k[0] == id(library)]:
+            del _by_locale[key]
+        _seen[id(library)] = library
+    key = (id(library), locale)
+    if key not in _by_locale:
+        _by_locale[key] = [i for i in library.items if i.kind == "REPLY" and i.locale == locale]
+    return _by_locale[key]
 
 
 def fixed(library: Library, locale: str, t: int, profile: Profile | None, *ids: str) -> Item | None:
@@ -73,7 +90,9 @@ class Chooser:
     def __init__(self) -> None:
         self._policies: dict[str, LinTS] = {}
 
-    def choose(self, intent: str, items: Sequence[Item], pinned: Sequence[str], draw: tuple[str, str, str]) -> tuple[Item, float]:
+    def choose(
+        self, intent: str, items: Sequence[Item], pinned: Sequence[str], draw: tuple[str, str, str]
+    ) -> tuple[Item, float]:
         """An item and the probability with which it was chosen; a pinned one is certain.
 
         Parameters

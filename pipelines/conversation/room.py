@@ -18,6 +18,7 @@ from pipelines.conversation.safety import Finding, judge
 from pipelines.conversation.session import Session, Sessions
 from pipelines.conversation.talk import Talk
 from pipelines.gate.room import Scene
+from pipelines.learning.text_encoder import Vectors
 
 REFUSED = "chat.refused"  # what ingest dropped for want of consent: session and times, no text
 VIEW = "THERAPIST_SESSION_VIEW"
@@ -63,13 +64,17 @@ class Conversation:
         profile = desk.profiles.effective(desk.event_time)
         if topic == REFUSED:
             item = fixed(desk.library, desk.locale(), desk.now, profile, "not_permitted")
-            Turn(self, scene, record, record["session_id"], Session(), desk.locale(), profile).say(item, "NOT_PERMITTED")
+            Turn(self, scene, record, record["session_id"], Session(), desk.locale(), profile).say(
+                item, "NOT_PERMITTED"
+            )
             return []
         value = record["value"]
         session = self.sessions.of(str(value["session_id"]), desk.now)
         text, option = str(value.get("text") or ""), str(value.get("option_id") or "")
         known = _languages(desk)
-        lang = language_of(text, value.get("lang"), list(known)) if text else primary(str(value.get("lang") or "")) or None
+        lang = (
+            language_of(text, value.get("lang"), list(known)) if text else primary(str(value.get("lang") or "")) or None
+        )
         locale = known.get(lang or "", desk.locale())
         turn = Turn(self, scene, record, str(value["session_id"]), session, locale, profile)
         if text and not session.told:
@@ -82,7 +87,9 @@ class Conversation:
         try:
             if text and lang is None:
                 return self._unsupported(turn, text)
-            found = judge(text, lang, turn.scene.lexicon, self._classify) if text else None
+            found = (
+                judge(text, lang, turn.scene.lexicon, lambda: self.models.safety_of(turn.read(text))) if text else None
+            )
             if found is not None:
                 flags = self._found(turn, found)
                 return flags
@@ -95,9 +102,6 @@ class Conversation:
             if text and lang is not None:
                 turn.guarded(lambda: self._measure(turn, text, free), speak=False)
         return flags
-
-    def _classify(self, text: str) -> dict[str, float]:
-        return self.models.safety_of(text)
 
     def _unsupported(self, turn: Turn, text: str) -> list[Flag]:
         """A language that the pool cannot answer in; words of risk in it still count as evidence."""
@@ -197,6 +201,13 @@ class Turn:
         self.session_id, self.session = session_id, session
         self.locale, self.profile = locale, profile
         self.said = 0
+        self._z: Vectors | None = None
+
+    def read(self, text: str) -> Vectors:
+        """Features of this record's text, computed once."""
+        if self._z is None:
+            self._z = self.room.models.read(text)
+        return self._z
 
     def item(self, *ids: str) -> Any:
         desk = self.scene.desk

@@ -38,7 +38,14 @@ def tell(record: dict[str, Any], category: str, card: bool, scene: Scene) -> Non
     desk.emit("risk.signal", t, value, signal, 0)
     if card:
         return
-    met = {"name": f"SAFEGUARD_{category}", "met": True, "signal_id": signal, "start_time": t, "end_time": t, "refs": [ref]}
+    met = {
+        "name": f"SAFEGUARD_{category}",
+        "met": True,
+        "signal_id": signal,
+        "start_time": t,
+        "end_time": t,
+        "refs": [ref],
+    }
     late = int(record["ingest_time"]) - t
     if late > TOO_LATE_MS:  # S26: a note for the therapist, no "now" text
         met_late = {"name": "LATE_EVIDENCE", "met": True, "refs": [ref]}

@@ -12,7 +12,15 @@ from content.lexicon import Lexicon
 from pipelines.conversation.safety_words import SafetyWords
 from pipelines.learning.text_features import words_of
 
-CLASSES = ("OVERDOSE", "MEDICAL_EMERGENCY", "ABUSE", "VIOLENCE", "PSYCHOSIS", "EATING_DISORDER", "SUBSTANCE")  # first = first told
+CLASSES = (
+    "OVERDOSE",
+    "MEDICAL_EMERGENCY",
+    "ABUSE",
+    "VIOLENCE",
+    "PSYCHOSIS",
+    "EATING_DISORDER",
+    "SUBSTANCE",
+)  # first = first told
 CARD = frozenset({"OVERDOSE", "MEDICAL_EMERGENCY"})  # also the crisis card (L4) [choice]
 CERTAIN = 0.50  # score of a class that counts whatever the score of SAFE
 UNSAFE_FROM, SAFE_BELOW = 0.20, 0.42  # less is enough where SAFE is low
@@ -36,19 +44,19 @@ class Finding:
     category: str | None = None
 
 
-def judge(text: str, lang: str | None, lexicon: Lexicon, classify: Callable[[str], Mapping[str, float]]) -> Finding | None:
+def judge(text: str, lang: str | None, lexicon: Lexicon, classify: Callable[[], Mapping[str, float]]) -> Finding | None:
     """Risk, a safeguarding class, or None.
 
     Parameters
     ----------
     classify
-        Text → class → score (`Models.safety_of`). If it fails, the lexicon alone judges.
+        Gives class → score of this text (`Models.safety_of`). If it fails, the phrases alone judge.
     """
     hit = lexicon.classify(text, lang)
     severity = hit.severity if hit is not None else 0
     named = SafetyWords.load().classes_of(text)
     try:
-        scores = dict(classify(text)) if len(words_of(text)) >= SHORTEST else {}
+        scores = dict(classify()) if len(words_of(text)) >= SHORTEST else {}
     except Exception:  # step 2 must not fail with the model; what it was given must not be told
         scores = {}
     risk = scores.get("RISK", 0.0)

@@ -9,6 +9,7 @@ from pipelines.context.risk import Flag
 from pipelines.conversation import referral, screener
 from pipelines.conversation.models import GAP
 from pipelines.conversation.replies import pool
+from pipelines.learning.text_features import words_of
 
 if TYPE_CHECKING:
     from pipelines.conversation.room import Conversation, Turn
@@ -86,7 +87,9 @@ class Talk:
     def _start_referral(self) -> list[Flag]:
         self.session.referring, self.session.tapped = True, {}
         if self.room.item9_waits(self.desk.event_time) and not self.session.screened:
-            self.session.level = screener.higher(self.session.level, "UNSCREENED")  # item 9 first; its own flag was raised then
+            self.session.level = screener.higher(
+                self.session.level, "UNSCREENED"
+            )  # item 9 first; its own flag was raised then
             self.turn.open_risk()
             return []
         self._refer()
@@ -109,7 +112,7 @@ class Talk:
     # -- intent -------------------------------------------------------------------------------------------------------
 
     def _about(self, text: str) -> None:
-        scores = self.room.models.intent_of(text)
+        scores = self.room.models.intent_of(self.turn.read(text)) if words_of(text) else {}
         ranked = sorted(scores, key=lambda c: (-scores[c], c))
         if not ranked:
             self._not_understood(OTHER_GAP, 0.0)

@@ -65,7 +65,9 @@ class Centroids:
         return max(scores, key=lambda c: (scores[c], c), default=None)
 
     def dump(self) -> bytes:
-        return packing.pack(KIND, VERSION, {"size": self.size, "classes": self.classes, "counts": self.counts}, {"s": self._sums})
+        return packing.pack(
+            KIND, VERSION, {"size": self.size, "classes": self.classes, "counts": self.counts}, {"s": self._sums}
+        )
 
     @staticmethod
     def load(data: bytes) -> Centroids:
@@ -73,7 +75,11 @@ class Centroids:
         meta, arrays = packing.unpack(KIND, data)
         model = Centroids(packing.whole(meta, "size", 1, 4096))
         classes, counts = meta.get("classes"), meta.get("counts")
-        if not isinstance(classes, list) or not isinstance(counts, list) or not len(classes) == len(counts) <= MAX_CLASSES:
+        if (
+            not isinstance(classes, list)
+            or not isinstance(counts, list)
+            or not len(classes) == len(counts) <= MAX_CLASSES
+        ):
             raise packing.StateError("classes of a state are missing")
         if not all(isinstance(c, str) for c in classes) or not all(type(n) is int and n > 0 for n in counts):
             raise packing.StateError("classes of a state are missing")

@@ -20,12 +20,13 @@ import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
 
+BATCH_FROM = 16
 MAX_CHARACTERS = 4_000  # of a message that are read; bounds the time of one
 TABLE = ("weights", "l2_supercat_256.safetensors")
 TOKENIZER = ("tokenizers", "l2_supercat_tokenizer_config.json")
 
 
-class EncoderMissing(Exception):
+class EncoderMissingError(Exception):
     """The package that carries an encoder's weights is not installed or has other files; one line for the operator."""
 
 
@@ -52,7 +53,7 @@ class WordLlamaEncoder:
 
     Raises
     ------
-    EncoderMissing
+    EncoderMissingError
         `wordllama` is not installed, or this version of it carries other files.
     """
 
@@ -63,7 +64,9 @@ class WordLlamaEncoder:
         folder = _folder("wordllama")
         table, tokenizer = folder.joinpath(*TABLE), folder.joinpath(*TOKENIZER)
         if not table.is_file() or not tokenizer.is_file():
-            raise EncoderMissing("wordllama is installed without its 256-d table; install the version named in setup.py")
+            raise EncoderMissingError(
+                "wordllama is installed without its 256-d table; install the version named in setup.py"
+            )
         (weights,) = load_file(table).values()
         self._table: Vectors = weights.astype(np.float32)
         self._tokens: Any = Tokenizer.from_file(str(tokenizer))
@@ -74,7 +77,11 @@ class WordLlamaEncoder:
     def encode(self, texts: Sequence[str]) -> Vectors:
         out = np.zeros((len(texts), self.size), np.float32)
         cut = [t[:MAX_CHARACTERS] for t in texts]
-        for i, found in enumerate(self._tokens.encode_batch_fast(cut, add_special_tokens=False)):
+        if len(cut) < BATCH_FROM:  # a batch wakes a pool of threads, which costs more than a few texts
+            tokens = [self._tokens.encode(t, add_special_tokens=False) for t in cut]
+        else:
+            tokens = self._tokens.encode_batch_fast(cut, add_special_tokens=False)
+        for i, found in enumerate(tokens):
             if found.ids:
                 out[i] = self._table[found.ids].mean(0)
         return unit(out)
@@ -91,7 +98,7 @@ def _folder(package: str) -> Path:
     found = importlib.util.find_spec(package)
     places = list(found.submodule_search_locations or ()) if found is not None else []
     if not places:
-        raise EncoderMissing(f"the package {package} is not installed")
+        raise EncoderMissingError(f"the package {package} is not installed")
     return Path(places[0])
 
 
@@ -100,5 +107,5 @@ def default_encoder() -> Encoder | None:
     """WordLlama where its wheel is installed, else None: models then read words only (`text_features.py`)."""
     try:
         return WordLlamaEncoder()
-    except (EncoderMissing, ImportError):
+    except (EncoderMissingError, ImportError):
         return None

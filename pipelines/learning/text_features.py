@@ -130,6 +130,8 @@ def _code(gram: str) -> int:
 def _draws(dense: int, n_features: int, gamma: float) -> tuple[Vectors, Vectors]:
     """P and b from the fixed seed; PCG64 gives the same numbers everywhere."""
     rng = np.random.Generator(np.random.PCG64([SEED, dense, n_features]))
-    projection = rng.standard_normal((dense + 3 * HASHED, n_features), dtype=np.float32) * np.float32(np.sqrt(2 * gamma))
+    projection = rng.standard_normal((dense + 3 * HASHED, n_features), dtype=np.float32) * np.float32(
+        np.sqrt(2 * gamma)
+    )
     phase = rng.uniform(0, 2 * np.pi, n_features).astype(np.float32)
     return projection, phase

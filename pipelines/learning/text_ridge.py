@@ -130,9 +130,18 @@ class TextRidge:
         size = len(self._gram)
         rows = max(1, BLOCK_BYTES // (4 * size))
         starts = range(0, size, rows)
-        meta = {"features": self.features.name, "l2": self.l2, "classes": self.classes, "n": self.n_learned, "rows": rows}
+        meta = {
+            "features": self.features.name,
+            "l2": self.l2,
+            "classes": self.classes,
+            "n": self.n_learned,
+            "rows": rows,
+        }
         blocks = [packing.pack(KIND, VERSION, meta, {"sums": self._sums.astype("<f4")})]
-        blocks += [packing.pack(f"{KIND}.gram", VERSION, {"at": at}, {"g": self._gram[at : at + rows].astype("<f4")}) for at in starts]
+        blocks += [
+            packing.pack(f"{KIND}.gram", VERSION, {"at": at}, {"g": self._gram[at : at + rows].astype("<f4")})
+            for at in starts
+        ]
         return b"".join(struct.pack("<I", len(b)) + b for b in blocks)
 
     @staticmethod
@@ -182,7 +191,11 @@ class TextHead:
 
     def score_one(self, x: str) -> dict[str, float]:
         """Class → estimate of P(class | text), within [0, 1] but not summing to 1."""
-        row = self.scores_of(self.features.transform([x]))[0]
+        return self.score_features(self.features.transform([x]))
+
+    def score_features(self, z: Vectors) -> dict[str, float]:
+        """The same of features that another head has already asked for, shape (1, n features)."""
+        row = self.scores_of(z)[0]
         return {c: min(1.0, max(0.0, float(s))) for c, s in zip(self.classes, row, strict=True)}
 
     def predict_one(self, x: str) -> str | None:
@@ -191,9 +204,13 @@ class TextHead:
         return self.classes[int(self.scores_of(self.features.transform([x]))[0].argmax())]
 
     def predict_proba_one(self, x: str) -> dict[str, float]:
+        return self.proba_features(self.features.transform([x]))
+
+    def proba_features(self, z: Vectors) -> dict[str, float]:
+        """The same of features, shape (1, n features)."""
         if not self.classes:
             return {}
-        return dict(zip(self.classes, map(float, soft(self.scores_of(self.features.transform([x])))[0]), strict=True))
+        return dict(zip(self.classes, map(float, soft(self.scores_of(z))[0]), strict=True))
 
     def dump(self) -> bytes:
         """Explicit bytes, weights as float16."""

@@ -30,7 +30,11 @@ class Bot:
     """Say something, read what comes back. `profile`: fields of a clinical.profile."""
 
     def __init__(
-        self, profile: dict[str, Any] | None = None, view: bool = False, room: Conversation | None = None, lib: Library | None = None
+        self,
+        profile: dict[str, Any] | None = None,
+        view: bool = False,
+        room: Conversation | None = None,
+        lib: Library | None = None,
     ) -> None:
         self.desk = Desk("p1", Settings(), lib or library(), DayClock.first(NOON - DAY, 0))
         self.room = room or Conversation()
@@ -61,13 +65,21 @@ class Bot:
         self.n += 1
         self.now += MINUTE
         self.desk.now, self.desk.event_time = self.now, self.now - late_ms
-        record = {"user": "p1", "event_time": self.now - late_ms, "ingest_time": self.now, "event_id": f"e{self.n}", "value": value}
+        record = {
+            "user": "p1",
+            "event_time": self.now - late_ms,
+            "ingest_time": self.now,
+            "event_id": f"e{self.n}",
+            "value": value,
+        }
         self.before = {t: len(r) for t, r in self.desk.out.items()}
         if topic == "chat.refused":
             record = {k: v for k, v in record.items() if k != "value"} | value
         return self.room.take(topic, record, Scene(self.desk, Lexicon.load()))
 
-    def says(self, text: str, lang: str = "en", session: str = "s1", role: str = "BOT_CHAT", late_ms: int = 0) -> list[Flag]:
+    def says(
+        self, text: str, lang: str = "en", session: str = "s1", role: str = "BOT_CHAT", late_ms: int = 0
+    ) -> list[Flag]:
         return self.give("chat.inbound", {"session_id": session, "text": text, "lang": lang, "role": role}, late_ms)
 
     def taps(self, option: str, lang: str = "en", session: str = "s1") -> list[Flag]:
@@ -102,4 +114,6 @@ class Bot:
 def changed(item_id: str, **fields: Any) -> Library:
     """The library with one item changed in all locales."""
     lib = library()
-    return Library(lib.locales, tuple(replace(i, **fields) if i.item_id == item_id else i for i in lib.items), lib.lines)
+    return Library(
+        lib.locales, tuple(replace(i, **fields) if i.item_id == item_id else i for i in lib.items), lib.lines
+    )

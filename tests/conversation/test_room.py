@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipelines.conversation.models import Models, default_models
 from pipelines.conversation.room import Conversation
 from pipelines.conversation.talk import CONFIDENT
+from pipelines.learning.text_encoder import Vectors
 from schemas import TOPICS
 from tests.conversation.bot import DAY, HOUR, Bot, changed, library
 
@@ -26,19 +27,19 @@ class Spy(Models):
         super().__init__(real.features, real.safety, real.intents)
         self.asked, self.fails = 0, fails
 
-    def intent_of(self, text: str) -> dict[str, float]:
+    def read(self, text: str) -> Vectors:
+        if self.fails:
+            raise RuntimeError(text)
+        return super().read(text)
+
+    def intent_of(self, z: Vectors) -> dict[str, float]:
         self.asked += 1
-        if self.fails:
-            raise RuntimeError(text)
-        return super().intent_of(text)
-
-    def safety_of(self, text: str) -> dict[str, float]:
-        if self.fails:
-            raise RuntimeError(text)
-        return super().safety_of(text)
+        return super().intent_of(z)
 
 
-@pytest.mark.parametrize("text", ["i want to die", "zz-method", "they'd all be better off without me", "ich will mich umbringen"])
+@pytest.mark.parametrize(
+    "text", ["i want to die", "zz-method", "they'd all be better off without me", "ich will mich umbringen"]
+)
 def test_S14_on_a_risk_hit_the_intent_model_is_not_called(text: str) -> None:  # noqa: N802
     spy = Spy()
     bot = Bot(room=Conversation(spy))
@@ -68,7 +69,17 @@ def test_a_method_means_or_plan_is_high_at_once() -> None:
 
 def test_abuse_tells_the_person_now_and_the_therapist_in_contact_hours() -> None:
     hours = [{"weekday": d, "from_min": 480, "to_min": 600} for d in range(1, 8)]
-    bot = Bot({"contact": {"therapist_ref": "dr_a", "backup_ref": "dr_b", "hours": hours, "quiet_from_min": 1320, "quiet_to_min": 420}})
+    bot = Bot(
+        {
+            "contact": {
+                "therapist_ref": "dr_a",
+                "backup_ref": "dr_b",
+                "hours": hours,
+                "quiet_from_min": 1320,
+                "quiet_to_min": 420,
+            }
+        }
+    )
     assert bot.says("my uncle hits me when mum is away") == []
     (signal,) = bot.fresh("risk.signal")
     assert (signal["kind"], signal["category"], signal["state"]) == ("SAFEGUARD", "ABUSE", "ON")
@@ -143,7 +154,11 @@ def test_what_it_does_not_know_is_asked_once_then_the_menu_and_a_gap_without_tex
 
 def test_another_language_gets_the_fixed_reply_with_the_way_to_a_person() -> None:
     bot = Bot()
-    for text, lang in (("je ne dors pas et je suis très fatigué", "fr"), ("мне грустно", "ru"), ("no puedo dormir y estoy muy triste", "es")):
+    for text, lang in (
+        ("je ne dors pas et je suis très fatigué", "fr"),
+        ("мне грустно", "ru"),
+        ("no puedo dormir y estoy muy triste", "es"),
+    ):
         bot.says(text, lang)
         assert bot.replies() == ["unsupported_language"]
     item = library().get("unsupported_language", "en-GB")
@@ -161,7 +176,9 @@ def test_german_is_answered_in_german() -> None:
     assert bot.fresh("chat.outbound")[0]["locale"] == "de-DE"
 
 
-@pytest.mark.parametrize("text", ["i can't sleep", "hello there my friend", "i want to die", "my uncle hits me when mum is away"])
+@pytest.mark.parametrize(
+    "text", ["i can't sleep", "hello there my friend", "i want to die", "my uncle hits me when mum is away"]
+)
 def test_whatever_fails_somebody_who_writes_gets_an_answer_with_the_crisis_line(text: str) -> None:
     bot = Bot(room=Conversation(Spy(fails=True)))
     flags = bot.says(text)
@@ -244,12 +261,28 @@ texts = st.sampled_from([
     f"{CANARY} i want to die", f"{CANARY} my uncle hits me", f"i can't sleep {CANARY}", f"{CANARY}", f"je suis {CANARY} et pas bien",
     f"{CANARY} " * 50, f"I like {CANARY}. " * 12, "", "zz-method " + CANARY, "\u0000\u200b" + CANARY, "🙂" * 5000,
 ])  # fmt: skip
-options = st.sampled_from(["CSSRS_Q1:YES", "CSSRS_Q9:YES", "REFERRAL:START", "COMPLAINT:MOOD", f"INTENT:{CANARY}", f"{CANARY}", "FEEDBACK:HELPFUL"])
+options = st.sampled_from(
+    [
+        "CSSRS_Q1:YES",
+        "CSSRS_Q9:YES",
+        "REFERRAL:START",
+        "COMPLAINT:MOOD",
+        f"INTENT:{CANARY}",
+        f"{CANARY}",
+        "FEEDBACK:HELPFUL",
+    ]
+)
 
 
 @settings(max_examples=40, deadline=None)
-@given(said=st.lists(st.one_of(texts.map(lambda t: ("text", t)), options.map(lambda o: ("option", o))), min_size=1, max_size=8))
-def test_S5_nothing_that_was_written_is_found_in_outputs_or_state_and_nobody_meets_silence(said: list[tuple[str, str]]) -> None:  # noqa: N802
+@given(
+    said=st.lists(
+        st.one_of(texts.map(lambda t: ("text", t)), options.map(lambda o: ("option", o))), min_size=1, max_size=8
+    )
+)
+def test_S5_nothing_that_was_written_is_found_anywhere_and_nobody_meets_silence(  # noqa: N802
+    said: list[tuple[str, str]],
+) -> None:
     bot = Bot(view=True)
     for kind, what in said:
         if kind == "text" and what:

@@ -96,7 +96,7 @@ def test_shuffled_within_a_day_the_final_case_is_the_same(name: str, shorter: Pl
     told = play(transforms.shuffle_arrival(shorter(name).log, 3, **told_days(name)), tmp_path / "shuffled")
     assert final_cases(told) == final_cases(shorter(name))
     assert broken(told, name, not_now=ONLY_WHILE_TIMELY) == []
-    assert {r["value"]["tier"] for r in said(told)} <= {"L2", "L3", "RESOURCES", "DEVICE_REMINDER"}
+    assert {r["value"]["tier"] for r in said(told)} <= {"L2", "L3", "RESOURCES", "DEVICE_REMINDER", "SAFEGUARD"}
     assert len(said(told, audience="THERAPIST")) <= 1
     for value in told.values("case.file"):
         assert value["tier_said"] >= value["tier"]
