@@ -45,7 +45,7 @@ def measured(text: str, encoder: Encoder, sums: Sums) -> Sums:
     said = sentences(text)
     if not said:
         return sums
-    vectors, axis = encoder.encode(said), _axis(encoder)
+    vectors, axis = encoder.encode(said), _axis(encoder)  # type: ignore[arg-type]
     near = (vectors[1:] * vectors[:-1]).sum(1)
     n, words, pairs, total, squares, least, tone = sums
     return [

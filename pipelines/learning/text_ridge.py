@@ -128,7 +128,7 @@ class TextRidge:
     def dump(self) -> bytes:
         """Explicit bytes; the same predictions after `load`. Blocks of at most 2 MiB, each packed and checked."""
         size = len(self._gram)
-        rows = max(1, BLOCK_BYTES // (4 * size))
+        rows = min(size, max(1, BLOCK_BYTES // (4 * size)))
         starts = range(0, size, rows)
         meta = {
             "features": self.features.name,
