@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     from kafka import KafkaConsumer, KafkaProducer
 
     producer = KafkaProducer(bootstrap_servers=given.brokers, linger_ms=0)
-    consumer = KafkaConsumer("chat.outbound", bootstrap_servers=given.brokers, auto_offset_reset="latest", group_id=None)
+    consumer = KafkaConsumer("chat.outbound", bootstrap_servers=given.brokers, auto_offset_reset="latest")
     consumer.poll(timeout_ms=2_000)
     user, run = "latency", str(time.time_ns())
     consent = {

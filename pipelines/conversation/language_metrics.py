@@ -2,7 +2,7 @@
 
 First-order coherence: cosine of neighbouring sentences' embeddings (Elvevåg et al. 2007, on frozen vectors). It follows the
 length of sentences and the writer's dialect (Hitczenko et al. 2021), so length and number of sentences are regressed out and
-only the trend within a person is given, from ten samples on. Only sums are kept: no word, no vector of a sentence.
+only the trend within a person is given, from the tenth sample on. Only sums are kept: no word, no vector of a sentence.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def value(session: str, sums: Sums, samples: list[list[float]]) -> tuple[dict[st
         "coherence_mean": round(mean, 4),
         "coherence_min": round(least, 4), "coherence_sd": round(spread, 4), "caveat_id": CAVEAT,
     }  # fmt: skip
-    if len(samples) + 1 > MIN_SAMPLES:
+    if len(samples) + 1 >= MIN_SAMPLES:
         for name, column in (("coherence_z", 2), ("sentiment_z", 3)):
             if (z := _z(samples, row, column)) is not None:
                 out[name] = round(z, 3)

@@ -45,7 +45,7 @@ class Talk:
         if (tapped := referral.answer_of(option)) is not None:
             self.session.tapped[tapped[0]] = tapped[1]
             self._refer()
-        elif option == "REFERRAL:START":
+        elif option in ("REFERRAL:START", "INTENT:referral"):
             return self._start_referral()
         elif option.startswith("INTENT:"):
             self._reply(option.removeprefix("INTENT:"), 1.0)

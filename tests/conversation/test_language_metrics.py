@@ -45,7 +45,7 @@ def test_z_comes_after_ten_samples_and_length_is_regressed_out() -> None:
         pairs = n - 1
         sums = [n, n * per, pairs, coherence * pairs, coherence**2 * pairs, coherence, 0.1 * n]
         last, samples = value(f"s{i}", sums, samples)
-        assert ("coherence_z" in last) == (i >= 10)
+        assert ("coherence_z" in last) == (i >= 9)
     assert abs(last["coherence_z"]) < 4, "a longer sentence alone is no change"
     odd, _ = value("odd", [6, 60, 5, 0.0, 0.0, 0.0, 0.6], samples)
     assert odd["coherence_z"] < -10
