@@ -33,7 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     user, run = "latency", str(time.time_ns())
     consent = {
         "consent_id": "c0", "version": 1, "status": "ACTIVE", "grantor": "SELF", "recipient_ref": "SELF", "purpose": "CARE_USER_MSG",
-        "modalities": ["CHAT"], "effect": "PERMIT", "valid_from": _now() - DAY_MS, "valid_to": _now() + 30 * DAY_MS, "signature": "demo",
+        "modalities": ["CHAT"], "effect": "PERMIT", "valid_from": _now() - DAY_MS, "valid_to": _now() + 30 * DAY_MS,
+        "signature": "demo",
     }  # fmt: skip
     _send(producer, "clinical.consent", user, run, 0, consent)
     time.sleep(3 * given.gap + 3)

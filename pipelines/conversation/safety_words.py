@@ -42,7 +42,8 @@ class SafetyWords:
         found: set[str] = set()
         for root in self._roots.values():
             guarded = 0
-            for start in range(len(words)):
+            heads = {word for word in set(words) if root.after(word)}
+            for start in (i for i, word in enumerate(words) if word in heads):
                 ends = walk(root, words, start)
                 guarded = max([guarded, *(end for end, name in ends if name == GUARD)])
                 found.update(name for end, name in ends if name != GUARD and end > guarded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.conversation.referral import FAMILIES, load_table, suggest
@@ -31,6 +31,7 @@ def test_whom_to_see(complaint: str, totals: dict[str, float], kind: str) -> Non
     assert suggest(answers, totals, load_table())["clinician_type"] == kind
 
 
+@settings(deadline=None)
 @given(
     complaint=st.sampled_from(COMPLAINTS), flag=st.sampled_from(["YES", "NO"]), lasting=st.sampled_from(["YES", "NO"]),
     phq=st.none() | st.integers(0, 27), gad=st.none() | st.integers(0, 21),
