@@ -313,7 +313,7 @@ def clipped(p: Floats, lowest: float = LOWEST, highest: float = HIGHEST) -> Floa
     highest = max(highest, 1 / n)  # one arm alone is certain
     if lowest * n > 1 + 1e-9:
         raise ValueError("more arms than the lowest probability allows")
-    q = np.clip(p / p.sum(), lowest, highest)
+    q: Floats = np.clip(p / p.sum(), lowest, highest)
     for _ in range(2 * n):
         left = 1 - q.sum()
         if abs(left) < 1e-12:
