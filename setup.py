@@ -14,7 +14,7 @@ setup(
     packages=find_namespace_packages(include=[p for r in ROOMS for p in (r, f"{r}.*")]),
     package_data={
         "schemas": ["**/*.json"],
-        "content": ["**/*.yaml", "**/*.json", "**/*.md"],
+        "content": ["**/*.yaml", "**/*.json", "**/*.md", "**/*.bin"],
         "simulator": ["**/*.yaml"],
         "kairos": ["py.typed"],
     },
@@ -28,6 +28,9 @@ setup(
         "fastavro>=1.12,<2",
         "orjson>=3.11,<4",
         "cryptography>=45,<52",
+        "wordllama>=0.4.0.post1,<0.5",  # 16 MB of frozen token vectors and a tokenizer; read from its files only
+        "tokenizers>=0.22,<1",
+        "safetensors>=0.5,<1",
         "PyYAML>=6.0,<7",
         "typer>=0.20,<1",
         "rich>=14,<16",

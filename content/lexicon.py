@@ -302,14 +302,19 @@ def _read(data: Mapping[str, Any], name: str) -> Node:
             raise ContentError(f"content: lexicon {name}: unknown category or severity")
         entry = _Entry(category, severity, bool(group.get("topic")), version, "TERM")
         for phrase in group["phrases"]:
-            add_phrase(root, _phrase(phrase), entry)
+            add_phrase(root, read_phrase(phrase), entry)
     for role, key in (("GUARD", "guards"), ("CONTEXT", "context")):
         for phrase in data.get(key, ()):
-            add_phrase(root, _phrase(phrase), _Entry("", 0, False, version, role))
+            add_phrase(root, read_phrase(phrase), _Entry("", 0, False, version, role))
     return root
 
 
-def _phrase(written: Any) -> str:
+def words_as_read(text: str) -> list[str]:
+    """Words of a text as the lexicons read them: folded, apostrophes and marks removed, ä = ae."""
+    return list(_words(text))
+
+
+def read_phrase(written: Any) -> str:
     """A phrase as written, its words read like a text: `[a|an]` optional, `|` alternatives, `*` any ending."""
     return " ".join(chain.from_iterable(_slot(s) for s in str(written).split()))
 

@@ -17,12 +17,14 @@ from typing import Any
 from content import crisis
 from content.lexicon import Lexicon, lexicon_files, lexicon_value
 from content.packs import FOLDER, ContentError, Item, instant, locale_of, pack_files, read_pack, read_yaml, signatures
-from content.sign import public_key
+from content.reading import ease
+from content.sign import phrase_files, public_key
 from schemas import signing
 
 LOCALES = ("en-GB", "de-DE")
 LONGEST = {"USER": 560, "THERAPIST": 360}  # characters: what a phone shows without scrolling, a list without opening
 LONGEST_OTHER = 160
+EASE_FROM = {"en": 55.0, "de": 45.0}  # [choice]: Flesch, Amstad; German words are longer
 NEEDS_LINE = frozenset({"L2", "L3", "L4", "W2", "RESOURCES", "SAFEGUARD"})
 EVERY = {  # (tier, audience, arm) that the rules of family A may ask for
     *((t, "USER", None) for t in ("L1", "L2", "L3", "L4", "W1", "W2", "RESOURCES", "SAFEGUARD", "DEVICE_REMINDER")),
@@ -30,7 +32,11 @@ EVERY = {  # (tier, audience, arm) that the rules of family A may ask for
     *((t, "THERAPIST", None) for t in ("L3", "L4", "W2", "SAFEGUARD", "CASE_NOTE", "NOT_MONITORED")),
 }
 ATTENDED_ONLY = frozenset({"DEVICE_REMINDER"})  # nobody needs to watch for a reminder
-REPLIES = ("not_permitted", "risk_opening", "menu")
+REPLIES = (
+    *("not_permitted", "risk_opening", "risk_high", "risk_done", "menu", "clarify_1", "help_fixed", "unsupported_language"),
+    *("cssrs_q1", "cssrs_q2", "cssrs_q3", "cssrs_q4", "cssrs_q5", "cssrs_q6", "cssrs_q6_recent", "cssrs_repeat"),
+    *("safeguard_reply", "preliminary", "coherence_limits"),
+)
 ICD = re.compile(
     r"\b(?:F\d{2}(?:\.\d)?|X[67]\d|X8[0-4]|6[A-E]\d[0-9A-Z](?:\.\d)?|ICD-?1[01]|DSM(?:-(?:5|IV|V))?)\b", re.I
 )
@@ -50,6 +56,8 @@ def lint(folder: Path = FOLDER, today: int | None = None) -> list[str]:
         problems += [p for locale in LOCALES for p in _complete(locale, packs)]
         problems += _same_words(packs)
         problems += [f"{path.name}: {p}" for path in lexicon_files(folder) for p in _lexicon(path, folder, today)]
+        others = [*phrase_files(folder), *[p for p in [folder / "referral.yaml"] if p.exists()]]
+        problems += [f"{p.parent.name}/{p.name}: {q}" for p in others for q in _signed_file(p, folder, today)]
         problems += list(_lines(folder))
         Lexicon.load(None, folder)
     except ContentError as error:
@@ -87,11 +95,23 @@ def _item(item: Item, evidence: Any, words: Any, folder: Path, today: int | None
     audience = item.tags.get("audience", "")
     if len(item.text) > LONGEST.get(audience, LONGEST_OTHER):
         yield f"{len(item.text)} characters, at most {LONGEST.get(audience, LONGEST_OTHER)}"
-    urgent = item.tags.get("tier") in NEEDS_LINE or "unattended" in item.tags or item.kind == "REPLY"
+    urgent = item.tags.get("tier") in NEEDS_LINE or "unattended" in item.tags or _reply_needs_line(item)
+    if audience == "USER" and item.kind == "REPLY" and _too_hard(item):
+        yield f"reads too hard ({ease(item.text, item.locale):.0f}): shorter sentences, plainer words"
     if audience == "USER" and urgent and "{crisis_line}" not in item.text:
         yield "no {crisis_line}"
     if item.tags.get("tier") == "L4" and audience == "USER" and "{emergency}" not in item.text:
         yield "no {emergency}"
+
+
+def _too_hard(item: Item) -> bool:
+    """Whether a text for the person reads harder than plain language (`content/reading.py`)."""
+    return ease(item.text, item.locale) < EASE_FROM[item.locale.split("-")[0]]
+
+
+def _reply_needs_line(item: Item) -> bool:
+    """Every reply but an ordinary turn of a conversation: whoever is not understood or in danger is told whom to call."""
+    return item.kind == "REPLY" and item.tags.get("flow") not in ("NORMAL", "CLARIFY")
 
 
 def _provenance(entry: Any, evidence: Any, today: int | None) -> Iterator[str]:
@@ -147,6 +167,17 @@ def _lexicon(path: Path, folder: Path, today: int | None) -> Iterator[str]:
     signature = signatures(folder).get(path.name, {}).get("lexicon", "")
     if not _verifies({**value, "signature": signature}, folder):
         yield "signature missing or not of this lexicon: sign again after review (python -m content.sign)"
+    if "not a medical device" not in str(value.get("notice", "")).lower():
+        yield "the notice does not say: Research software. Not a medical device."
+
+
+def _signed_file(path: Path, folder: Path, today: int | None) -> Iterator[str]:
+    """Phrases that models learn from, and the score table: provenance, notice, signature."""
+    value, signed = lexicon_value(path), signatures(folder)
+    yield from _provenance(value, read_yaml(folder / "evidence.yaml"), today)
+    name, key = (path.name, "table") if path.parent == folder else (f"{path.parent.name}/{path.name}", "phrases")
+    if not _verifies({**value, "signature": signed.get(name, {}).get(key, "")}, folder):
+        yield "signature missing or not of this file: sign again after review (python -m content.sign)"
     if "not a medical device" not in str(value.get("notice", "")).lower():
         yield "the notice does not say: Research software. Not a medical device."
 

@@ -39,7 +39,16 @@ def everything(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
         out[path.name] = {item.item_id: item.value() for item in read_pack(path)}
     for path in lexicon_files(folder):
         out[path.name] = {"lexicon": lexicon_value(path)}
+    for path in phrase_files(folder):
+        out[f"{path.parent.name}/{path.name}"] = {"phrases": lexicon_value(path)}
+    if (folder / "referral.yaml").exists():
+        out["referral.yaml"] = {"table": lexicon_value(folder / "referral.yaml")}
     return out
+
+
+def phrase_files(folder: Path = FOLDER) -> list[Path]:
+    """What the bot's models learn from: example phrases by topic, and by class of safety."""
+    return sorted([*(folder / "intents").glob("*.yaml"), *(folder / "safety").glob("*.yaml")])
 
 
 def main(argv: list[str] | None = None) -> int:

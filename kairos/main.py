@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kairos import times
+from kairos.chat import chat
+from kairos.content import app as content_app
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -49,6 +51,8 @@ app = typer.Typer(
 )
 schemas_app = typer.Typer(no_args_is_help=True, help="Topics and their schemas.")
 app.add_typer(schemas_app, name="schemas")
+app.add_typer(content_app, name="content")
+app.command(name="chat")(chat)
 
 
 class ArgumentError(Exception):

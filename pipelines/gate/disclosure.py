@@ -15,6 +15,7 @@ MODALITIES = {
     "ITEM9": "SELFREPORT",
     "CONTENT": "CONTENT",
     "CHAT": "CHAT",
+    "SAFEGUARD": "CHAT",
     "ACT_LOW": "ACTIVITY",
     "OUT_LOW": "LOCATION",
     "GAMING": "PHONE_USAGE",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import bisect
 
 # what fires first when several are due at the same instant
-ORDER = ("DAY_START", "QUIET_END", "QUEUED", "ACK_DUE", "CASE_FINAL", "CASE_CLOSE", "MORNING", "WATCH", "OUTCOME", "PROGRAM")
+ORDER = (
+    "DAY_START", "QUIET_END", "QUEUED", "ACK_DUE", "CASE_FINAL", "CASE_CLOSE", "MORNING", "WATCH", "OUTCOME", "PROGRAM", "CHAT_END",
+)  # fmt: skip
 Entry = tuple[int, int, str]
 
 

@@ -93,6 +93,8 @@ def tier_of(conditions: Iterable[Mapping[str, Any]]) -> str:
         return "L3" if {"HR_EPISODE", "AWAY_FROM_HOME"} <= met else "L2"
     if met & {"ITEM9_1", "ITEM9_2", "CONTENT_FLAG", "CHAT_RISK"}:
         return "L2"
+    if any(n.startswith("SAFEGUARD_") for n in met):
+        return "SAFEGUARD"
     if withdrawn:
         return "W2" if "SEARCH_7D" in met else "W1"
     if {"HR_EPISODE", "AWAY_FROM_HOME"} <= met:

@@ -464,6 +464,8 @@ NEVER: dict[str, Callable[[Told], Any]] = {
     "W2": lambda t: said(t, "W2"),
     "signal WITHDRAWAL ON": lambda t: signals(t, "WITHDRAWAL", "ON"),
     "NOT_MONITORED without MONITORING_STATUS": lambda t: said(t, "NOT_MONITORED"),
+    "the intent model called": lambda t: [v for v in t.values("chat.outbound") if "intent" in v or "confidence" in v],
+    "the text in any output": lambda t: canaries(t, {r["value"]["text"] for r in t.log["chat.inbound"]}),
     "case.file": lambda t: t.values("case.file"),
     **program_checks.NEVER,
 }

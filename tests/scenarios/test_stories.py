@@ -1,4 +1,4 @@
-"""The golden scenarios g1-g11 and g17: exactly the stated notifications, and nothing else (spec/scenarios.md)."""
+"""The golden scenarios g1-g11, g16 and g17: exactly the stated notifications, and nothing else (spec/scenarios.md)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from simulator.scenarios import build
 from tests.scenarios.conftest import Play
 from tests.scenarios.harness import final_cases, play, problems, said, signals
 
-STORIES = [*("g1", "g1_no_consent"), *(f"g{n}" for n in range(2, 12)), "g17"]
+STORIES = [*("g1", "g1_no_consent"), *(f"g{n}" for n in range(2, 12)), "g16", "g17"]
 
 
 @pytest.mark.parametrize("name", STORIES)

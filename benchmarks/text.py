@@ -1,0 +1,220 @@
+"""Text models by cross-validation on public sets: `python -m benchmarks.text [--data DIR] [--only NAME]`; fails below thresholds.
+
+The sets are not part of the repository (texts of real people): nothing of them is printed but counts and scores. Sums of folds
+are added and taken away (`TextRidge.add`), so every example is read once. Without --data, only speed is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.learning.centroids import Centroids
+from pipelines.learning.text_encoder import Encoder, default_encoder
+from pipelines.learning.text_features import TextFeatures
+from pipelines.learning.text_ridge import TextRidge
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "text"
+FOLDS, R = 5, 4096
+THRESHOLDS = {
+    "clinc accuracy": 0.945, "clinc oos auroc": 0.96, "banking accuracy": 0.90, "counsel top-1": 0.40, "counsel top-3": 0.65,
+    "dreaddit f1": 0.76, "goemotions macro-f1": 0.45, "clinc by domain, final": 0.92, "clinc by domain, first domain kept": 0.98,
+    "clinc by domain, words only, final": 0.88,
+}  # fmt: skip
+Floats = npt.NDArray[np.float32]
+
+
+def rows(name: str, folder: Path) -> list[dict[str, str]]:
+    with (folder / name).open(encoding="utf-8", newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def cross_validated(
+    texts: list[str],
+    labels: Sequence[str | Sequence[str]],
+    features: TextFeatures,
+    l2: float,
+    groups: Sequence[str] | None = None,
+) -> tuple[Floats, list[str], npt.NDArray[np.int64], list[TextRidge]]:
+    """Held-out scores, classes, fold of each text, and the model of each left-out fold. Texts of one group share a fold."""
+    rng = np.random.default_rng(0)
+    if groups is None:
+        fold = rng.permutation(len(texts)) % FOLDS
+    else:
+        names = sorted(set(groups))
+        of = dict(zip(names, rng.permutation(len(names)) % FOLDS, strict=True))
+        fold = np.array([of[g] for g in groups])
+    parts = []
+    for k in range(FOLDS):
+        part = TextRidge(features, l2)
+        mine = np.flatnonzero(fold == k)
+        part.learn_many([texts[i] for i in mine], [labels[i] for i in mine])
+        parts.append(part)
+    whole = TextRidge(features, l2)
+    for part in parts:
+        whole.add(part)
+    scores = np.zeros((len(texts), len(whole.classes)), np.float32)
+    for k, part in enumerate(parts):
+        whole.add(part, -1)
+        mine = np.flatnonzero(fold == k)
+        scores[mine] = whole.scores([texts[i] for i in mine])
+        whole.add(part)
+    return scores, whole.classes, fold, parts
+
+
+def top(scores: Floats, classes: list[str], labels: Sequence[str], k: int = 1) -> float:
+    order = np.argsort(-scores, axis=1)[:, :k]
+    return float(np.mean([y in [classes[j] for j in row] for y, row in zip(labels, order, strict=True)]))
+
+
+def auroc(high: Floats, low: Floats) -> float:
+    ranks = np.concatenate([high, low]).argsort().argsort() + 1.0
+    return float((ranks[: len(high)].sum() - len(high) * (len(high) + 1) / 2) / (len(high) * len(low)))
+
+
+def clinc(folder: Path, encoder: Encoder | None) -> dict[str, float]:
+    every = rows("clinc150.csv", folder)
+    inside = [r for r in every if r["intent"] != "oos"]
+    texts, labels = [r["text"] for r in inside], [r["intent"] for r in inside]
+    features = TextFeatures(encoder, R)
+    scores, classes, _, parts = cross_validated(texts, labels, features, 0.05)
+    whole = TextRidge(features, 0.05)
+    for part in parts[1:]:
+        whole.add(part)
+    oos = whole.scores([r["text"] for r in every if r["intent"] == "oos"])
+    return {"clinc accuracy": top(scores, classes, labels), "clinc oos auroc": auroc(scores.max(1), oos.max(1))}
+
+
+def by_domain(folder: Path, encoder: Encoder | None) -> dict[str, float]:
+    """Ten domains of 15 intents, one after the other, once through; the first is asked again after each."""
+    kind = "" if encoder is not None else "words only, "
+    domains: dict[str, list[str]] = json.loads((folder / "clinc150_domains.json").read_text())
+    where = {i: d for d, intents in domains.items() for i in intents}
+    every = [r for r in rows("clinc150.csv", folder) if r["intent"] != "oos"]
+    test = np.random.default_rng(0).permutation(len(every)) % FOLDS == 0
+    features = TextFeatures(encoder, R)
+    model, first, kept = TextRidge(features, 0.05), next(iter(domains)), []
+    centroids = Centroids(encoder.size) if encoder is not None else None
+    held = [r for r, t in zip(every, test, strict=True) if t]
+    mine = [r for r in held if where[r["intent"]] == first]
+    z, answers = features.transform([r["text"] for r in mine]), [r["intent"] for r in mine]
+    for domain in domains:
+        new = [r for r, t in zip(every, test, strict=True) if not t and where[r["intent"]] == domain]
+        model.learn_many([r["text"] for r in new], [r["intent"] for r in new])
+        if encoder is not None and centroids is not None:
+            for vector in encoder.encode([r["text"] for r in new]):
+                centroids.learn_one(vector, domain)
+        kept.append(top(model.frozen().scores_of(z), model.classes, answers))
+    out = {
+        f"clinc by domain, {kind}final": top(
+            model.scores([r["text"] for r in held]), model.classes, [r["intent"] for r in held]
+        )
+    }
+    if encoder is not None and centroids is not None:
+        out["clinc by domain, first domain kept"] = 1 - (max(kept) - kept[-1])
+        vectors = encoder.encode([r["text"] for r in held])
+        out["clinc, domain of ten by centroids in turns"] = float(
+            np.mean([centroids.predict_one(v) == where[r["intent"]] for v, r in zip(vectors, held, strict=True)])
+        )
+    return out
+
+
+def banking(folder: Path, encoder: Encoder | None) -> dict[str, float]:
+    every = rows("banking77_train.csv", folder)
+    labels = [r["category"] for r in every]
+    scores, classes, _, _ = cross_validated([r["text"] for r in every], labels, TextFeatures(encoder, R), 0.05)
+    return {"banking accuracy": top(scores, classes, labels)}
+
+
+def counsel(folder: Path, encoder: Encoder | None) -> dict[str, float]:
+    """One text a question (title and text); a question has several answers, which are not read."""
+    once = {r["questionID"]: r for r in rows("counsel_chat.csv", folder)}
+    every = [r for r in once.values() if r["topic"]]
+    labels = [r["topic"] for r in every]
+    texts = [f"{r['questionTitle']} {r['questionTitle']} {r['questionText']}" for r in every]
+    scores, classes, _, _ = cross_validated(texts, labels, TextFeatures(encoder, 0), 0.3)
+    return {"counsel top-1": top(scores, classes, labels), "counsel top-3": top(scores, classes, labels, 3)}
+
+
+def dreaddit(folder: Path, encoder: Encoder | None) -> dict[str, float]:
+    every = rows("dreaddit_train.csv", folder)
+    truth = np.array([r["label"] == "1" for r in every])
+    labels = ["stress" if t else "other" for t in truth]
+    scores, classes, _, _ = cross_validated(
+        [r["text"] for r in every], labels, TextFeatures(encoder, R), 0.3, [r["id"] for r in every]
+    )
+    said = scores[:, classes.index("stress")] > 0.47
+    return {"dreaddit f1": f1(truth, said)}
+
+
+def goemotions(folder: Path, encoder: Encoder | None) -> dict[str, float]:
+    """28 labels, several a text; the cut of each label is chosen on the other folds."""
+    names = (folder / "goemotions_labels.txt").read_text().split()
+    with (folder / "goemotions_train.tsv").open(encoding="utf-8") as f:
+        every = [line.rstrip("\n").split("\t") for line in f]
+    labels = [[names[int(i)] for i in r[1].split(",")] for r in every]
+    scores, classes, fold, _ = cross_validated([r[0] for r in every], labels, TextFeatures(encoder, R), 0.5)
+    found = []
+    for j, name in enumerate(classes):
+        truth = np.array([name in several for several in labels])
+        said = np.zeros(len(truth), bool)
+        for k in range(FOLDS):
+            other = fold != k
+            grid = np.quantile(scores[other, j], np.linspace(0.5, 0.9995, 120))
+            cut = max(grid, key=lambda c: f1(truth[other], scores[other, j] > c))
+            said[~other] = scores[~other, j] > cut
+        found.append(f1(truth, said))
+    return {"goemotions macro-f1": float(np.mean(found))}
+
+
+def f1(truth: npt.NDArray[np.bool_], said: npt.NDArray[np.bool_]) -> float:
+    both = float((truth & said).sum())
+    return 2 * both / max(1.0, float(truth.sum() + said.sum()))
+
+
+def speed() -> dict[str, float]:
+    """Messages per CPU second through the whole room (safety, intent, choice, record), default encoder."""
+    from benchmarks.chat_speed import messages_per_cpu_second
+
+    return {"messages per CPU second": messages_per_cpu_second()}
+
+
+PARTS: dict[str, Callable[[Path, Encoder | None], dict[str, float]]] = {
+    "clinc": clinc, "by_domain": by_domain, "by_domain_words": lambda folder, _: by_domain(folder, None), "banking": banking,
+    "counsel": counsel, "dreaddit": dreaddit, "goemotions": goemotions,
+}  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.text", description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the text sets")
+    parser.add_argument("--only", choices=[*PARTS, "speed"], action="append")
+    given = parser.parse_args(argv)
+    wanted = given.only or [*PARTS, "speed"]
+    failed = False
+    for name in wanted:
+        if name != "speed" and not given.data.is_dir():
+            print(f"{name}: skipped, no data below {given.data.name}")
+            continue
+        begun = time.process_time()
+        found = speed() if name == "speed" else PARTS[name](given.data, default_encoder())
+        for what, value in found.items():
+            least = THRESHOLDS.get(what)
+            bad = least is not None and value < least
+            failed = failed or bad
+            note = "" if least is None else f"  (at least {least}{': NOT REACHED' if bad else ''})"
+            print(f"{what}: {value:.4f}{note}" if value < 2 else f"{what}: {value:.0f}", flush=True)
+        print(f"  {name}: {time.process_time() - begun:.0f} CPU s", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

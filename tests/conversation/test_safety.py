@@ -1,0 +1,79 @@
+"""The safety classifier on the test set written for it (docs/safety-classifier.md): recall first, and what it costs."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from content.lexicon import Lexicon
+from pipelines.conversation.models import Models, default_models, phrases, train
+from pipelines.conversation.safety import CLASSES, judge
+
+CASES: dict[str, list[dict[str, Any]]] = yaml.safe_load(
+    (Path(__file__).parent / "risk_cases.yaml").read_text(encoding="utf-8")
+)
+
+
+@functools.cache
+def found(lang: str) -> list[str]:
+    models, lexicon = default_models(), Lexicon.load()
+    judged = [judge(c["text"], lang, lexicon, lambda c=c: models.safety.score_one(c["text"])) for c in CASES[lang]]
+    return ["SAFE" if j is None else j.category or "RISK" for j in judged]
+
+
+@pytest.mark.parametrize(("lang", "recall", "specificity"), [("en", 0.85, 0.70), ("de", 0.85, 0.75)])
+def test_recall_and_specificity_do_not_fall(lang: str, recall: float, specificity: float) -> None:
+    pairs = list(zip(CASES[lang], found(lang), strict=True))
+    unsafe = [got != "SAFE" for case, got in pairs if case["is"] != "SAFE"]
+    safe = [got == "SAFE" for case, got in pairs if case["is"] == "SAFE"]
+    assert sum(unsafe) / len(unsafe) >= recall
+    assert sum(safe) / len(safe) >= specificity
+
+
+@pytest.mark.parametrize("lang", ["en", "de"])
+def test_what_is_said_plainly_is_always_found(lang: str) -> None:
+    missed = [
+        c["text"]
+        for c, got in zip(CASES[lang], found(lang), strict=True)
+        if c["kind"] in ("plain", "plan") and c["is"] != "SAFE" and got == "SAFE"
+    ]
+    assert missed == []
+
+
+def test_every_case_has_a_reason_and_a_class_and_none_was_trained_on() -> None:
+    trained = {p.casefold() for said in phrases("safety")[0].values() for p in said} - {
+        "my uncle hits me when mum is away"
+    }
+    for cases in CASES.values():
+        for case in cases:
+            assert case["why"]
+            assert case["is"] in (*CLASSES, "RISK", "SAFE")
+            assert case["text"].casefold() not in trained
+
+
+def test_keywords_alone_find_far_less() -> None:
+    lexicon = Lexicon.load()
+    risky = [c for c in CASES["en"] if c["is"] != "SAFE"]
+    by_words = sum((m := lexicon.classify(c["text"], "en")) is not None and m.severity >= 2 for c in risky)
+    by_all = sum(got != "SAFE" for case, got in zip(CASES["en"], found("en"), strict=True) if case["is"] != "SAFE")
+    assert by_all > 2 * by_words
+
+
+def test_the_shipped_model_is_the_one_its_phrases_give() -> None:
+    models = default_models()
+    again = train("safety", models.features)
+    assert again.version == models.safety.version
+    for case in CASES["en"][:20]:
+        a, b = models.safety.score_one(case["text"]), again.score_one(case["text"])
+        assert all(abs(a[c] - b[c]) < 0.02 for c in a)
+
+
+def test_without_an_encoder_words_alone_still_find_what_is_plain() -> None:
+    models = Models.load(encoder=None)
+    lexicon = Lexicon.load()
+    for text in ("i want to kill myself", "my uncle hits me when mum is away", "ich will mich umbringen"):
+        assert judge(text, None, lexicon, lambda text=text: models.safety.score_one(text)) is not None
