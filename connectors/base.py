@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Callable, Collection
 from types import TracebackType
+from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -12,6 +14,9 @@ DEAD = pa.schema([
     ("topic", pa.string()), ("reason", pa.string()), ("field", pa.string()), ("user", pa.string()),
     ("event_time", pa.int64()), ("ingest_time", pa.int64()), ("_file", pa.int32()), ("_line", pa.int64()),
 ])  # fmt: skip
+
+
+Whose: TypeAlias = Callable[[str], bool]
 
 
 class NotALog(ValueError):  # noqa: N818 (says what it is)
@@ -31,9 +36,12 @@ class Source(ABC):
         Smallest and largest ingest_time (ms), None of an empty source.
     records_in
         Records by topic, also those that can't be used.
+    users
+        Keys of the records, as they stand there.
     """
 
     files: list[str]
+    users: set[str]
     bytes: int
     first: int | None
     last: int | None
@@ -44,10 +52,17 @@ class Source(ABC):
         """Slices (from, to] of the log's clock of about `max_rows` rows: contiguous, covering (first - 1, last]."""
 
     @abstractmethod
-    def read(self, after: int, until: int, *, ordered: bool = True) -> dict[str, pa.Table]:
+    def read(
+        self, after: int, until: int, *, ordered: bool = True, topics: Collection[str] | None = None, whose: Whose | None = None
+    ) -> dict[str, pa.Table]:
         """Rows that arrived in (after, until] by topic; `schemas` form plus `_file`, `_line`.
 
-        In arrival order, or (`ordered` false, cheaper) in any.
+        Parameters
+        ----------
+        ordered
+            In arrival order, or (false, cheaper) in any.
+        topics, whose
+            Only these topics, only the rows of these users.
         """
 
     @abstractmethod

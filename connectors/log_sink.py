@@ -102,23 +102,28 @@ class LogSink(Sink):
 
 
 def in_order(table: pa.Table) -> pa.Table:
-    """By (ingest_time, event_id); rows without an id keep their order."""
+    """By (ingest_time, event_id); rows without an id by user, and those of one user keep their order."""
     arrival = table["ingest_time"].to_numpy()
     ids = table["event_id"]
     if ids.null_count == len(table):
-        return (
-            table
-            if not (arrival[1:] < arrival[:-1]).any()
-            else table.take(pa.array(np.argsort(arrival, kind="stable")))
-        )
+        return _by_user(table, arrival)
     front = _uuid_front(ids.combine_chunks())
     if front is not None:
         order = np.lexsort((front, arrival))
         a, f = arrival[order], front[order]
         if not ((a[1:] == a[:-1]) & (f[1:] == f[:-1])).any():
             return table.take(pa.array(order))
-    keys = pa.table({"t": table["ingest_time"], "id": ids})
-    return table.take(pc.sort_indices(keys, sort_keys=[("t", "ascending"), ("id", "ascending")]))
+    keys = pa.table({"t": table["ingest_time"], "id": ids, "user": table["user"]})
+    return table.take(pc.sort_indices(keys, sort_keys=[(key, "ascending") for key in keys.column_names]))
+
+
+def _by_user(table: pa.Table, arrival: npt.NDArray[np.int64]) -> pa.Table:
+    if (arrival[1:] > arrival[:-1]).all():
+        return table
+    user = table["user"].combine_chunks().dictionary_encode()
+    rank = np.argsort(np.argsort(np.array(user.dictionary.to_pylist(), object)))
+    order = np.lexsort((rank[user.indices.to_numpy()], arrival))
+    return table if (order[1:] > order[:-1]).all() else table.take(pa.array(order))
 
 
 def _uuid_front(ids: pa.Array) -> npt.NDArray[np.uint64] | None:

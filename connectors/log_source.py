@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from connectors import jsonl, parquet
-from connectors.base import NotALog, Source
+from connectors.base import NotALog, Source, Whose
 from connectors.dead import Graves
 from connectors.spool import DAY_MS, Spool
 from schemas import TOPICS, rows
@@ -65,6 +66,7 @@ class LogSource(Source):
         found = [file for path in paths for file in _files(path)]
         self.files = [f.name for f in found]
         self.bytes = sum(f.size for f in found)
+        self.users: set[str] = set()
         self._begin: int | None = None  # of the whole log, also before `start`
         self._graves = Graves()
         self._spool = Spool()
@@ -165,6 +167,7 @@ class LogSource(Source):
             if not len(table):
                 return
         self.records_in[topic] += len(table)
+        self.users.update(pc.unique(table["user"]).to_pylist())
         first, last = int(arrival.min()), int(arrival.max())
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
@@ -217,12 +220,16 @@ class LogSource(Source):
         return out
 
     def _cuts(self, day: int, max_rows: int) -> Iterator[int]:
+        """Instants that part a heavy day evenly."""
         arrival = self._spool.arrivals(day)
-        for i in range(max_rows, len(arrival), max_rows):
-            yield int(arrival[i])
+        parts = -(-len(arrival) // max_rows)
+        for part in range(1, parts):
+            yield int(arrival[len(arrival) * part // parts])
 
-    def read(self, after: int, until: int, *, ordered: bool = True) -> dict[str, pa.Table]:
-        return self._spool.read(after, until, ordered=ordered)
+    def read(
+        self, after: int, until: int, *, ordered: bool = True, topics: Collection[str] | None = None, whose: Whose | None = None
+    ) -> dict[str, pa.Table]:
+        return self._spool.read(after, until, ordered=ordered, topics=topics, whose=whose)
 
     def dead(self, after: int, until: int) -> pa.Table:
         return self._graves.between(after, until)

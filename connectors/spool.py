@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Collection
 
 import numpy as np
 import pyarrow as pa
 
+from connectors.base import Whose
 from schemas import TOPICS
 
 DAY_MS = 86_400_000
@@ -24,9 +26,16 @@ def spool_schema(topic: str) -> pa.Schema:
 
 
 class Spool:
-    """Arrow record batches in a temporary file, with an index by day and topic."""
+    """Arrow record batches in a temporary file, with an index by span of arrival and topic.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    span_ms
+        A day, or less where more rows a day are to be read in parts.
+    """
+
+    def __init__(self, span_ms: int = DAY_MS) -> None:
+        self.span_ms = span_ms
         self._file = tempfile.TemporaryFile(prefix="kairos-")  # noqa: SIM115 (closed by close)
         self._index: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
         self._schemas: dict[str, pa.Schema] = {}
@@ -34,10 +43,10 @@ class Spool:
         self._at = 0
 
     def add(self, topic: str, table: pa.Table) -> None:
-        """Take rows (with `_file`, `_line`) in any order of arrival."""
+        """Take rows in any order of arrival."""
         if not len(table):
             return
-        days = table["ingest_time"].to_numpy() // DAY_MS
+        days = table["ingest_time"].to_numpy() // self.span_ms
         if days[0] == days[-1] and (days == days[0]).all():
             self._put(int(days[0]), topic, table)
             return
@@ -60,12 +69,23 @@ class Spool:
     def days(self) -> list[int]:
         return sorted(self._index)
 
-    def read(self, after: int, until: int, *, ordered: bool = True) -> dict[str, pa.Table]:
-        """Rows with `after` < ingest_time <= `until` by topic, in arrival order (ingest_time, file, line) or as they lie."""
+    def read(
+        self, after: int, until: int, *, ordered: bool = True, topics: Collection[str] | None = None, whose: Whose | None = None
+    ) -> dict[str, pa.Table]:
+        """Rows with `after` < ingest_time <= `until` by topic, in arrival order (ingest_time, file, line) or as they lie.
+
+        Parameters
+        ----------
+        topics, whose
+            Only these topics, only the rows of these users.
+        """
         parts: dict[str, list[pa.RecordBatch]] = defaultdict(list)
-        for day in range((after + 1) // DAY_MS, until // DAY_MS + 1) if until - after < 4000 * DAY_MS else self.days():
+        span = self.span_ms
+        first, last = (after + 1) // span, until // span
+        for day in range(first, last + 1) if last - first < 4000 else [d for d in self.days() if first <= d <= last]:
             for topic, pieces in self._index.get(day, {}).items():
-                parts[topic] += [self._batch(topic, at, size) for at, size in pieces]
+                if topics is None or topic in topics:
+                    parts[topic] += [self._batch(topic, at, size, whose) for at, size in pieces]
         out = {}
         for topic, batches in sorted(parts.items()):
             table = _between(pa.Table.from_batches(batches, schema=self._schemas[topic]), after, until)
@@ -82,13 +102,23 @@ class Spool:
         ]
         return np.sort(np.concatenate(found))
 
-    def _batch(self, topic: str, at: int, size: int) -> pa.RecordBatch:
+    def _batch(self, topic: str, at: int, size: int, whose: Whose | None = None) -> pa.RecordBatch:
         self._file.flush()
         self._file.seek(at)
-        return pa.ipc.read_record_batch(pa.py_buffer(self._file.read(size)), self._schemas[topic])
+        batch = pa.ipc.read_record_batch(pa.py_buffer(self._file.read(size)), self._schemas[topic])
+        return batch if whose is None else _of(batch, whose)
 
     def close(self) -> None:
         self._file.close()
+
+
+def _of(batch: pa.RecordBatch, whose: Whose) -> pa.RecordBatch:
+    """The rows of these users; most batches are of one user or few."""
+    users = batch.column("user").dictionary_encode()
+    mine = np.array([whose(user) for user in users.dictionary.to_pylist()], np.bool_)
+    if mine.all():
+        return batch
+    return batch.filter(pa.array(mine[users.indices.to_numpy()])) if mine.any() else batch.slice(0, 0)
 
 
 def _between(table: pa.Table, after: int, until: int) -> pa.Table:

@@ -8,6 +8,7 @@ silently.
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -19,10 +20,10 @@ import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from connectors.base import Source
+from connectors.base import Source, Whose
 from connectors.log_sink import LogSink
 from connectors.log_source import LogSource
-from connectors.spool import in_order
+from connectors.spool import Spool, in_order
 from content.lexicon import Lexicon, terms_from_records
 from content.library import Library
 from pipelines.grouping import by_person
@@ -36,18 +37,28 @@ from schemas import rows, signing
 
 Progress = Callable[[float], None]
 PACK = "content.pack"
+HOUR_MS = 3_600_000
 READING = 0.3  # share of the progress bar that reading takes
 
 
 @dataclass
 class Run:
-    """What one bounded run works on and what it gave. In process it is handed to the steps by reference, not pickled."""
+    """What one bounded run works on and what it gave. In process it is handed to the steps by reference, not pickled.
+
+    Parameters
+    ----------
+    states
+        (ingest, person) by pseudonym; each step puts the new ones in place of the old.
+    whose
+        Whether a pseudonym belongs to the group of this run.
+    """
 
     tables: dict[str, pa.Table]
     states: dict[str, tuple[bytes, bytes]]
     until: int
     shared: Shared
     pseudonyms: Pseudonyms
+    whose: Whose
     done: list[Stepped] = field(default_factory=list)
 
 
@@ -55,13 +66,13 @@ _runs: dict[int, Run] = {}
 
 
 class RowsByPerson(beam.DoFn):  # type: ignore[misc]
-    """Number of a run → (person, micro-batch of that person's rows): every person known, also without rows."""
+    """Number of a run → (person, micro-batch of that person's rows): every person of the group, also without rows."""
 
     def process(self, number: int) -> Iterator[tuple[int, str, dict[str, pa.Table]]]:
         run = _runs[number]
         people = by_person(run.tables, run.pseudonyms)
         run.tables = {}
-        for user in sorted({*people, *run.states}):
+        for user in sorted({*people, *(u for u in run.states if run.whose(u))}):
             yield number, user, people.pop(user, {})
 
 
@@ -71,7 +82,8 @@ class PersonStep(beam.DoFn):  # type: ignore[misc]
     def process(self, element: tuple[int, str, dict[str, pa.Table]]) -> None:
         number, user, tables = element
         run = _runs[number]
-        run.done.append(step(user, tables, run.states.get(user), run.until, run.shared))
+        done, run.states[user] = step(user, tables, run.states.get(user), run.until, run.shared)
+        run.done.append(done)
 
 
 class Carrier:
@@ -82,10 +94,10 @@ class Carrier:
         self.states = states
         self.pseudonyms = Pseudonyms(shared.settings.pseudonym_key)
 
-    def take(self, tables: dict[str, pa.Table], until: int) -> list[Stepped]:
-        """One bounded run over what arrived up to `until`; what it gave, by user."""
+    def take(self, tables: dict[str, pa.Table], until: int, whose: Whose) -> list[Stepped]:
+        """One bounded run over what arrived of a group of people up to `until`; what it gave, by user."""
         number = next(_numbers)
-        run = _runs[number] = Run(tables, self.states, until, self.shared, self.pseudonyms)
+        run = _runs[number] = Run(tables, self.states, until, self.shared, self.pseudonyms, whose)
         options = PipelineOptions(["--direct_num_workers=1", "--direct_running_mode=in_memory"])
         try:
             with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
@@ -94,10 +106,7 @@ class Carrier:
                 people | "PersonStep" >> beam.ParDo(PersonStep())
         finally:
             del _runs[number]
-        done = sorted(run.done, key=lambda s: s.user)
-        for s in done:
-            self.states[s.user] = (s.ingest_state, s.person_state)
-        return done
+        return sorted(run.done, key=lambda s: s.user)
 
 
 _numbers = count(1)
@@ -169,22 +178,27 @@ class _Replay:
         self.packs = list(kept.packs) if kept is not None else []
         self.known_packs = {p["event_id"] for p in self.packs}
         self.unsigned: list[Dead] = []
+        self.gathered: Spool | None = None
         shared = Shared(settings, library, Lexicon.load())
         self.carrier = Carrier(shared, dict(kept.people) if kept is not None else {})
         self._renew()
 
     def go(self, end: int | None, progress: Progress) -> int:
         """Take the whole log; the log's clock at the end."""
-        slices = self.source.plan(self.settings.slice_rows)
+        groups = -(-len(self.source.users) // self.settings.slice_people) or 1
+        slices = self.source.plan(self.settings.slice_rows * groups)
         last = max([t for t in (end, self.source.last, self.clock) if t is not None])
         if not slices or slices[-1][1] < last:
             before = slices[-1][1] if slices else (self.clock if self.clock is not None else last - 1)
             slices.append((before, last))
         for i, (after, until) in enumerate(slices):
-            tables = self.source.read(after, until, ordered=False)
-            for a, b in self._cuts(tables.pop(PACK, None), after, until):
-                self._slice({t: _within(table, a, b) for t, table in tables.items()}, a, b)
-            progress((i + 1) / len(slices))
+            packs = self.source.read(after, until, topics=(PACK,)).get(PACK)
+            for a, b in self._cuts(packs, after, until):
+                self.gathered = Spool(HOUR_MS) if groups > 1 else None
+                for group in range(groups):
+                    self._slice(a, b, group, groups)
+                    progress((i + (group + 1) / groups) / len(slices))
+                self._merge(a)
         return last
 
     def _cuts(self, packs: pa.Table | None, after: int, until: int) -> Iterator[tuple[int, int]]:
@@ -200,22 +214,33 @@ class _Replay:
         if until > after:
             yield after, until
 
-    def _slice(self, tables: dict[str, pa.Table], after: int, until: int) -> None:
-        done = self.carrier.take(tables, until)
+    def _slice(self, after: int, until: int, group: int, groups: int) -> None:
+        """One bounded run: a span of the log's clock, a group of people."""
+
+        def whose(user: str) -> bool:
+            return zlib.crc32(user.encode()) % groups == group
+
+        of = self.carrier.pseudonyms.of
+        tables = self.source.read(after, until, ordered=False, whose=None if groups == 1 else lambda user: whose(of(user)))
+        tables.pop(PACK, None)
+        done = self.carrier.take(tables, until, whose)
         for s in done:
             self.report.add(s)
-        buried = [(s.user, s.came.dead) for s in done] + [(OPS, self.unsigned)]
-        self._write("dlq", [], self.report.letters(buried, self.source.dead(after, until)))
-        self.unsigned = []
+        buried = [(s.user, s.came.dead) for s in done]
+        unread = self.source.dead(after, until)
+        if group == 0:
+            buried.append((OPS, self.unsigned))
+            self.unsigned = []
+        self._put("dlq", [], self.report.letters(buried, unread if group == 0 else unread.slice(0, 0)))
         topics = sorted({t for s in done for t in (*s.tables, *s.records)})
         for topic in topics:
-            self._write(
+            self._put(
                 topic,
                 [s.tables[topic] for s in done if topic in s.tables],
                 [r for s in done for r in s.records.get(topic, [])],
             )
 
-    def _write(self, topic: str, tables: list[pa.Table], records: list[dict[str, Any]]) -> None:
+    def _put(self, topic: str, tables: list[pa.Table], records: list[dict[str, Any]]) -> None:
         if records:
             table, defects = rows.from_dicts(topic, records)
             if defects:  # what we say must fit our own schemas: a defect of a deploy, not of a payload
@@ -223,8 +248,28 @@ class _Replay:
                     f"output of {topic} does not fit its schema: {defects[0].reason} {defects[0].field}"
                 )
             tables = [*tables, table]
-        if tables:
+        if not tables:
+            return
+        if self.gathered is None:
             self.sink.write(topic, tables)
+        else:
+            self.gathered.add(topic, pa.concat_tables(tables))
+
+    def _merge(self, after: int) -> None:
+        """What the groups gave of a span, in the order of the log's clock."""
+        spool = self.gathered
+        if spool is None:
+            return
+        spans, held = spool.days(), 0
+        for i, span in enumerate(spans):
+            held += spool.rows[span]
+            if held >= self.settings.slice_rows or i == len(spans) - 1:
+                end = (span + 1) * spool.span_ms - 1
+                for topic, table in spool.read(after, end, ordered=False).items():
+                    self.sink.write(topic, [table])
+                after, held = end, 0
+        spool.close()
+        self.gathered = None
 
     # -- content packs ------------------------------------------------------------------------------------------------
 

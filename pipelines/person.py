@@ -15,6 +15,7 @@ from content.lexicon import Lexicon
 from content.library import Library
 from pipelines.context.calendar import DAY_MS, Day, DayClock
 from pipelines.context.columns import Columns, columns
+from pipelines.context.completeness import GRID_MIN
 from pipelines.context.risk import Flag, flag_of
 from pipelines.gate.desk import Desk
 from pipelines.gate.room import PersonRoom, Scene
@@ -38,6 +39,7 @@ from pipelines.support.trend import Trend
 
 KIND, VERSION = "person", 1
 Entry: TypeAlias = tuple[int, str, int, dict[str, Any]]  # (arrival ms, topic, number, record)
+GRID_MS = GRID_MIN * MINUTE_MS
 MORNING_MIN = 9 * 60  # support.md 4: W rules at 09:00 local
 
 
@@ -111,6 +113,24 @@ class Person:
             self._weigh(room.finish(until, self._scene()))
         self.monitor.finish(until, self.desk)
         return self._take()
+
+    def use(self, library: Library, lexicon: Lexicon) -> None:
+        """Content of the steps to come."""
+        self.lexicon, self.desk.library = lexicon, library
+
+    def next_due(self, until: int) -> int | None:
+        """When something can be said next (ms) if nothing arrives, as known at `until`; None = never.
+
+        A timer; the next whole minute while anything of the last hours is still to be told; else the next judgement of
+        completeness.
+        """
+        if self.minutes is None:
+            return None
+        minute = (until // MINUTE_MS + 1) * MINUTE_MS
+        grid = -(-(until + 1) // GRID_MS) * GRID_MS
+        fresh = self.waiting or self.minutes.restless
+        timer = self.desk.timers.next_due()
+        return min(t for t in (timer, minute if fresh else grid) if t is not None)
 
     def _take(self) -> dict[str, pa.Table | list[dict[str, Any]]]:
         """What was said, and nothing of this slice kept."""

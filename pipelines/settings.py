@@ -31,8 +31,9 @@ class Settings:
         `[trial] study_key`: seed of the randomisation (trial.md 3).
     default_locale, locales
         `[content]`: language of messages; each locale needs a pack and a crisis line.
-    slice_rows
-        `[replay] slice_rows`: about how many rows one bounded Beam run takes.
+    slice_rows, slice_people
+        `[replay]`: about how many rows, and of how many people, one bounded Beam run takes. Of more people a longer span of
+        the log is taken group by group, because a step of a person costs more than its rows if they are few.
     """
 
     study_data: bool = False
@@ -43,14 +44,16 @@ class Settings:
     locales: tuple[str, ...] = ("en-GB", "de-DE")
     locale_of: dict[str, str] = field(default_factory=dict)
     slice_rows: int = 200_000
+    slice_people: int = 50
 
     def __post_init__(self) -> None:
         if self.default_locale not in self.locales:
             raise SettingsError(
                 f"kairos.toml: content.default_locale {self.default_locale!r} is not among content.locales"
             )
-        if self.slice_rows < 1:
-            raise SettingsError("kairos.toml: replay.slice_rows must be at least 1")
+        for name in ("slice_rows", "slice_people"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"kairos.toml: replay.{name} must be at least 1")
 
     @staticmethod
     def load(path: Path | None) -> Settings:
@@ -81,6 +84,7 @@ _KEYS: dict[tuple[str, str], tuple[str, type]] = {
     ("content", "locales"): ("locales", list),
     ("content", "locale_of"): ("locale_of", dict),
     ("replay", "slice_rows"): ("slice_rows", int),
+    ("replay", "slice_people"): ("slice_people", int),
 }
 
 

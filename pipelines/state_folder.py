@@ -45,7 +45,7 @@ class StateFolder:
     def __init__(self, folder: Path | None, settings: Settings) -> None:
         self.folder = folder
         self.mark = hashlib.sha256(
-            json.dumps({**asdict(settings), "slice_rows": 0}, sort_keys=True).encode()
+            json.dumps({**asdict(settings), "slice_rows": 0, "slice_people": 0}, sort_keys=True).encode()
         ).hexdigest()
 
     def load(self) -> Kept | None:

@@ -2,5 +2,6 @@
 
 from pipelines.ingest.machine import Ingest, IngestResult
 from pipelines.ingest.pseudonym import Pseudonyms
+from pipelines.ingest.state import IngestState
 
-__all__ = ["Ingest", "IngestResult", "Pseudonyms"]
+__all__ = ["Ingest", "IngestResult", "IngestState", "Pseudonyms"]

@@ -72,7 +72,6 @@ class IngestResult:
     suspect: set[str] = field(default_factory=set)
     refused_chat: list[dict[str, Any]] = field(default_factory=list)
     status: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    state: bytes = b""
 
 
 class Ingest:
@@ -92,7 +91,7 @@ class Ingest:
         self.pseudonyms = Pseudonyms(settings.pseudonym_key)
 
     def run(
-        self, user: str, tables: dict[str, pa.Table], state: bytes | None, clock: int, terms: Sequence[TimedTerm] = ()
+        self, user: str, tables: dict[str, pa.Table], held: IngestState, terms: Sequence[TimedTerm] = ()
     ) -> IngestResult:
         """Take what arrived of one person in a slice of the log.
 
@@ -102,15 +101,12 @@ class Ingest:
             The pseudonym.
         tables
             Topic → rows in arrival order, envelope + value + `_file` + `_line`.
-        clock
-            End of the slice (ms of the log's clock).
+        held
+            What is known of the person; changed in place.
         """
-        held = IngestState(self.settings) if state is None else IngestState.load(state, self.settings)
         job = _Job(self, user, held, terms)
         job.walk(tables)
-        result = job.finish()
-        result.state = held.dump(clock)
-        return result
+        return job.finish()
 
 
 class _Job:

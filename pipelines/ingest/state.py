@@ -46,8 +46,12 @@ class IngestState:
         self.consents = ConsentBook()
         self.homes, self.terms, self.erased = Homes(), [], True
 
-    def dump(self, clock: int) -> bytes:
+    def forget(self, clock: int) -> None:
+        """Drop identities that no later record can repeat (ms of the log's clock)."""
         self.seen.forget(clock)
+
+    def dump(self, clock: int) -> bytes:
+        self.forget(clock)
         names, arrays = self.seen.state()
         meta = {
             "consents": self.consents.state(), "homes": self.homes.state(), "terms": self.terms, "erased": self.erased,

@@ -5,7 +5,6 @@ Crisis paths (L4) have no limiter, no learned model, no randomisation, and wait 
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from pipelines.context.profile import Profile
@@ -366,7 +365,7 @@ class Acute:
         }  # fmt: skip
 
     def state(self) -> dict[str, Any]:
-        return {**self.__dict__, "flags": [asdict(f) for f in self.flags]}
+        return {**self.__dict__, "flags": [dict(vars(f)) for f in self.flags]}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> Acute:

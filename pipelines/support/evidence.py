@@ -6,8 +6,6 @@ sums, and for the median 5-second slots with the earliest usable sample of each 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -187,44 +185,12 @@ class MinuteGrid:
         self.fine = fine
         self.base = base
 
-    # -- state --------------------------------------------------------------------------------------------------------
-
-    def dump(self, slots_from: int) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        """(meta, arrays) for packing; 5-s slots only of minutes >= `slots_from`, older ones can't change any more."""
-        used = np.flatnonzero((self.hr_n > 0) | (self.act_n > 0) | ~np.isnan(self.steps) | self.fixes)
-        top = int(used[-1]) + 1 if len(used) else 0
-        cut = min(max(slots_from - self.base, 0), top)
-        arrays: dict[str, npt.NDArray[Any]] = {}
-        for name in ARRAYS:
-            lo = cut if name.startswith("slot") else 0
-            arrays[name] = getattr(self, name)[lo:top]
-        names = sorted(self.fine)
-        for i, source in enumerate(names):
-            arrays[f"fine{i}"] = self.fine[source][cut:top]
-        return {"base": self.base, "top": top, "cut": cut, "fine": names}, arrays
-
-    @staticmethod
-    def load(meta: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> MinuteGrid:
-        grid = MinuteGrid(int(meta["base"]))
-        top, cut = int(meta["top"]), int(meta["cut"])
-        if not 0 <= cut <= top <= CAPACITY:
-            raise ValueError("minute grid: bad size")
-        for name in ARRAYS:
-            lo = cut if name.startswith("slot") else 0
-            getattr(grid, name)[lo:top] = arrays[name]
-        for i, source in enumerate(meta["fine"]):
-            slots = np.zeros((CAPACITY, SLOTS), np.int32)
-            slots[cut:top] = arrays[f"fine{i}"]
-            grid.fine[source] = slots
-        return grid
-
 
 # what an unknown minute holds
 FILL: dict[str, float] = {
     "hr_n": 0, "hr_sum": 0, "hr_min": np.inf, "hr_max": -np.inf, "hr_bpm": np.nan, "slot_ms": SLOT_MS, "slot_bpm": np.nan,
     "act_n": 0, "steps": np.nan, "intensity": -1, "vehicle": False, "fixes": False, "revision": -1, "touched": False,
 }  # fmt: skip
-ARRAYS = tuple(FILL)
 
 
 def shift(holder: object, fill: dict[str, float], by: int) -> None:

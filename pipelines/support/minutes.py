@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pipelines.context.devices import WORN_NO, WORN_YES
 from pipelines.learning.expected_heart_rate import DayBehind
-from pipelines.support import places
+from pipelines.support import grid_state, places
 from pipelines.support.arrivals import SETTLE_MIN, Arrivals, Queue
 from pipelines.support.derived import WINDOW_MIN, Days, Derived, Sources, Thresholds
 from pipelines.support.episode import END_RUN
@@ -304,6 +304,11 @@ class Minutes:
             return None, None
         return bool(self.grid.vehicle[part].any()), bool((self.grid.intensity[part] >= 2).any())
 
+    @property
+    def restless(self) -> bool:
+        """Whether the minutes to come may say anything although nothing arrives."""
+        return self.late_waiting or self.signals.pulse_open or self._moving(False, self.tick) or bool(self.grid.touched.any())
+
     def returned(self, since: int, until: int) -> tuple[float | None, int | None]:
         """Whether the pulse came back below half the threshold for five minutes in [since, until) ms (trial.md 4).
 
@@ -320,7 +325,7 @@ class Minutes:
     # -- state --------------------------------------------------------------------------------------------------------
 
     def dump(self, clock: int) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        meta, arrays = self.grid.dump((clock - LATE_MS) // MINUTE_MS - 2)
+        meta, arrays = grid_state.dump(self.grid, (clock - LATE_MS) // MINUTE_MS - 2)
         anchor, fixes = self.whereabouts.dump()
         state = {
             "grid": meta, "tick": self.tick, "signals": self.signals.state(), "fix": anchor, "worn": self.worn.reports,
@@ -330,7 +335,7 @@ class Minutes:
 
     @staticmethod
     def load(state: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], days: Days, profile: Thresholds) -> Minutes:
-        grid = MinuteGrid.load(state["grid"], arrays)
+        grid = grid_state.load(state["grid"], arrays)
         self = Minutes(grid.base, int(state["tick"]))
         self.grid = grid
         self.signals = Signals.from_state(state["signals"], grid, self.derived)

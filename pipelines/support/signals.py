@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -218,7 +218,7 @@ class Signals:
     # -- state --------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        known = {k: [asdict(s) for _, s in sorted(v.items())] for k, v in self.known.items()}
+        known = {k: [dict(vars(s)) for _, s in sorted(v.items())] for k, v in self.known.items()}
         return {
             "scan": [self.anchor.last_on, self.anchor.start, self.anchor.on],
             "anchor": self.anchor_minute,

@@ -32,3 +32,14 @@ def test_any_slices_give_every_row_once_by_time_file_and_line(files: list[list[i
     spool.close()
     assert got == sorted(want)
     assert sum(spool.rows.values()) == len(want)
+
+
+def test_only_some_topics_and_users_are_read_on_demand() -> None:
+    spool = Spool(3_600_000)
+    table, _ = rows.from_dicts(HEART, [beat(T0 + i * 900_000, user=f"p{i % 3}") for i in range(12)])
+    spool.add(HEART, table)
+    got = spool.read(T0 - 1, T0 + DAY, ordered=False, whose=lambda user: user != "p1")
+    assert [r["user"] for r in rows.to_dicts(HEART, got[HEART])] == ["p0", "p2"] * 4
+    assert spool.read(T0 - 1, T0 + DAY, ordered=False, topics=("device.music",)) == {}
+    assert len(spool.days()) == 3
+    spool.close()

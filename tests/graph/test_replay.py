@@ -56,6 +56,18 @@ def test_small_slices_give_the_same_bytes(seed: int, tmp_path: Path) -> None:
     assert {"features.minute", "risk.signal", "audit"} <= set(report["records_out"])
 
 
+@pytest.mark.parametrize("slice_rows", [60, 10**6])
+def test_people_taken_in_groups_give_the_same_bytes(slice_rows: int, tmp_path: Path) -> None:
+    """Five people, the rows of some at the very same instants, two at a time; a pack comes in the middle."""
+    log = both(*(life(f"p{i}", i // 2, 3) for i in range(5)), {"content.pack": [lexicon(T0 + HOUR)]})
+    folder = write(log, tmp_path / "log")
+    whole = played(folder, tmp_path / "whole")
+    groups = played(folder, tmp_path / "groups", slice_rows=slice_rows, settings={"slice_people": 2})
+    assert outputs(tmp_path / "groups") == outputs(tmp_path / "whole")
+    assert counted(groups) == counted(whole)
+    assert whole["people"] == 5
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(6))
 def test_small_slices_give_the_same_bytes_where_the_pulse_is_known(seed: int, tmp_path: Path) -> None:

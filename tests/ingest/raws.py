@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from content.lexicon import Lexicon, Term
-from pipelines.ingest import Ingest, IngestResult
+from pipelines.ingest import Ingest, IngestResult, IngestState
 from pipelines.settings import Settings
 from schemas import rows
 
@@ -93,9 +93,10 @@ class Came:
     refused_chat: list[dict[str, Any]] = field(default_factory=list)
     status: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     state: bytes = b""
+    states: list[bytes] = field(default_factory=list)
     everything: list[IngestResult] = field(default_factory=list)
 
-    def add(self, result: IngestResult) -> None:
+    def add(self, result: IngestResult, state: bytes) -> None:
         for topic, table in result.tables.items():
             self.tables[topic] += rows.to_dicts(topic, table)
         self.dead += [d[:3] for d in result.dead]
@@ -105,7 +106,8 @@ class Came:
         self.suspect |= result.suspect
         self.refused_chat += result.refused_chat
         self.status += result.status
-        self.state = result.state
+        self.state = state
+        self.states.append(state)
         self.everything.append(result)
 
     def values(self, topic: str) -> list[dict[str, Any]]:
@@ -140,7 +142,8 @@ def came(
     state: bytes | None = None,
 ) -> Came:
     """Run ingest over all records, cut into slices at instants of the log's clock."""
-    ingest = Ingest(settings or Settings(), lexicon())
+    settings = settings or Settings()
+    ingest = Ingest(settings, lexicon())
     arrivals = [int(r["ingest_time"]) for _, r in records]
     last = max(arrivals, default=0)
     out, after = Came(state=state or b""), -(2**62)
@@ -150,6 +153,7 @@ def came(
         for topic, table in tables.items():
             at = table["ingest_time"].to_numpy()
             part[topic] = table.filter(pa.array((at > after) & (at <= until)))
-        out.add(ingest.run("p1", part, out.state or None, until, terms))
+        held = IngestState.load(out.state, settings) if out.state else IngestState(settings)
+        out.add(ingest.run("p1", part, held, terms), held.dump(until))
         after = until
     return out

@@ -28,9 +28,9 @@ def everything_that_left(found: Came) -> str:
     """All that ingest gave, as text and as bytes."""
     out = []
     for result in found.everything:
-        out.append(repr({**result.__dict__, "tables": None, "state": None}))
+        out.append(repr({**result.__dict__, "tables": None}))
         out += [str(table.to_pylist()) for table in result.tables.values()]
-        out.append(result.state.decode("latin-1"))
+    out += [state.decode("latin-1") for state in found.states]
     return "\n".join(out)
 
 
