@@ -112,6 +112,64 @@ class Carrier:
 _numbers = count(1)
 
 
+# -- machines of a live slice -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Work:
+    """A machine to be run, and what is to be known of it afterwards.
+
+    Parameters
+    ----------
+    until
+        Up to when (ms of the log's clock).
+    due, seen
+        Set by the step: when it must be run next; partition → last offset read of this person.
+    """
+
+    user: str
+    until: int
+    due: int | None = None
+    seen: dict[tuple[str, int], int] = field(default_factory=dict)
+
+
+LiveStep = Callable[[Work], tuple[list[Stepped], tuple[bytes, bytes]]]
+_live: dict[int, tuple[list[Work], LiveStep, list[Any]]] = {}
+
+
+class LiveWork(beam.DoFn):  # type: ignore[misc]
+    """Number of a live slice → the machines that are run in it."""
+
+    def process(self, number: int) -> Iterator[tuple[int, int]]:
+        for i in range(len(_live[number][0])):
+            yield number, i
+
+
+class LiveMachine(beam.DoFn):  # type: ignore[misc]
+    """One machine of a live slice."""
+
+    def process(self, element: tuple[int, int]) -> None:
+        work, act, done = _live[element[0]]
+        done.append((element[1], act(work[element[1]])))
+
+
+def carry(work: list[Work], act: LiveStep) -> list[tuple[list[Stepped], tuple[bytes, bytes]]]:
+    """One bounded run over the machines of a live slice; what each gave, in the order of `work`."""
+    if not work:
+        return []
+    number = next(_numbers)
+    done: list[Any] = []
+    _live[number] = work, act, done
+    options = PipelineOptions(["--direct_num_workers=1", "--direct_running_mode=in_memory"])
+    try:
+        with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+            slices = pipeline | "Slice" >> beam.Create([number], reshuffle=False)
+            slices | "LiveWork" >> beam.ParDo(LiveWork()) | "LiveMachine" >> beam.ParDo(LiveMachine())
+    finally:
+        del _live[number]
+    return [given for _, given in sorted(done, key=lambda d: d[0])]
+
+
 def replay(
     logs: list[Path],
     out: Path,

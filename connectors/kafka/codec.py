@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import fastavro
 import numpy as np
@@ -35,6 +35,10 @@ class KafkaRecord(Protocol):
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+
+
+_Bad: TypeAlias = dict[int, tuple[str, str | None, str | None, int | None]]  # number → reason, field, user, event time
+_NONE: _Bad = {}
 
 
 class Letter(NamedTuple):
@@ -78,10 +82,7 @@ class Decoder:
         """
         records = [r for r in records if r.value is not None]
         quick = self._columns(name, records)
-        if quick is not None:
-            table, bad = quick, {}
-        else:
-            table, bad = self._one_by_one(name, records)
+        table, bad = (quick, _NONE) if quick is not None else self._one_by_one(name, records)
         letters = [
             Letter(name, reason, what, user, event, int(records[i].timestamp), partition, int(records[i].offset))
             for i, (reason, what, user, event) in sorted(bad.items())
@@ -143,8 +144,8 @@ class Decoder:
 
     def _one_by_one(
         self, name: str, records: Sequence[Any]
-    ) -> tuple[pa.Table, dict[int, tuple[str, str | None, str | None, int | None]]]:
-        bad: dict[int, tuple[str, str | None, str | None, int | None]] = {}
+    ) -> tuple[pa.Table, _Bad]:
+        bad: _Bad = {}
         good: list[dict[str, Any]] = []
         where: list[int] = []
         for i, r in enumerate(records):

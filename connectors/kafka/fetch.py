@@ -72,6 +72,7 @@ class Fetcher:
         self._start, self._clock = dict(start or {}), clock
         self.reach: dict[Part, Reach] = {}
         self._paused: set[Part] = set()
+        self.answers, self.lag = False, 0  # at the last `idle`: whether the broker said; records not read yet
         self._looked = clock()
         try:
             self._consumer = KafkaConsumer(**options.client(**READER))
@@ -104,6 +105,15 @@ class Fetcher:
             self._consumer.pause(*[self._tp(p) for p in self._paused])
         return new
 
+    def refresh(self) -> list[Part]:
+        """`look`, if it is time to; what is new. A broker that does not answer is asked again later."""
+        if self._clock() - self._looked < LOOK_S:
+            return []
+        try:
+            return self.look()
+        except (KafkaError, OSError):
+            return []
+
     # -- records ------------------------------------------------------------------------------------------------------
 
     def poll(self, wait_s: float, most: int = POLL_RECORDS) -> dict[Part, list[Any]]:
@@ -111,11 +121,6 @@ class Fetcher:
 
         A broker that does not answer gives none: the positions stay, the next call tries again.
         """
-        if self._clock() - self._looked >= LOOK_S:
-            try:
-                self.look()
-            except (KafkaError, OSError):
-                pass
         try:
             got = self._consumer.poll(timeout_ms=max(0, int(wait_s * 1000)), max_records=most)
         except (KafkaError, OSError):
@@ -156,14 +161,20 @@ class Fetcher:
     def idle(self) -> set[Part]:
         """Partitions of which everything there is now has been read. An error is never idleness."""
         ends, at = self.ends(), self.positions()
+        self.answers = ends is not None and at is not None
         if ends is None or at is None:
+            for reach in self.reach.values():  # nobody is heard: no partition stalls by itself
+                reach.moved = self._clock()
             return set()
         out = set()
+        self.lag = sum(max(0, ends.get(p, 0) - max(at[p], r.position)) for p, r in self.reach.items())
         for part, reach in self.reach.items():
             if max(at[part], reach.position) >= ends.get(part, 1 << 62):
                 reach.position = max(at[part], reach.position)
                 reach.moved = self._clock()
                 out.add(part)
+            elif part in self._paused:  # by us
+                reach.moved = self._clock()
         return out
 
     def offsets_at(self, time_ms: int) -> dict[Part, int]:

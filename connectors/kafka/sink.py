@@ -25,7 +25,7 @@ PRODUCER = {
 }  # fmt: skip
 
 
-class NotPublished(NotALog):  # noqa: N818 (says what it is)
+class NotPublished(NotALog):
     """The broker did not take the records; what is in the outbox stays there."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -139,7 +140,7 @@ class KafkaSource(Source):
             return []
         cuts = [c for c in self._cuts(max_rows) if self.first - 1 < c < self.last]
         edges = [self.first - 1, *cuts, self.last]
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(pairwise(edges))
 
     def _cuts(self, max_rows: int) -> Iterator[int]:
         held, last = 0, -1

@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kafka.admin import (
-    ACL, ACLFilter, ACLOperation, ACLPermissionType, ACLResourcePatternType, ConfigResource, ConfigResourceType,
-    KafkaAdminClient, NewTopic, ResourcePattern, ResourcePatternFilter, ResourceType,
+    ACL,
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ConfigResource,
+    ConfigResourceType,
+    KafkaAdminClient,
+    NewTopic,
+    ResourcePattern,
+    ResourcePatternFilter,
+    ResourceType,
 )  # fmt: skip
 from kafka.errors import KafkaError
 
