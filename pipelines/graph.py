@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from connectors.base import Source, Whose
+from connectors.kafka.options import KafkaOptions
 from connectors.log_sink import LogSink
 from connectors.log_source import LogSource
 from connectors.spool import Spool, in_order
@@ -171,7 +172,7 @@ def carry(work: list[Work], act: LiveStep) -> list[tuple[list[Stepped], tuple[by
 
 
 def replay(
-    logs: list[Path],
+    logs: list[Path] | KafkaOptions,
     out: Path,
     *,
     start: int | None = None,
@@ -185,6 +186,8 @@ def replay(
 
     Parameters
     ----------
+    logs
+        Log folders, or a Kafka cluster whose input topics are read up to where they end now.
     start, end
         ms of the log's clock; both inclusive. None = the whole log.
     fmt
@@ -211,10 +214,10 @@ def replay(
     kept = folder.load()
     begin = start if kept is None else max(kept.clock + 1, start or 0)
     told = progress or _quiet
-    with LogSource(logs, start=begin, end=end, progress=lambda share: told(READING * share)) as source:
+    with _source(logs, begin, end, lambda share: told(READING * share)) as source:
         sink = LogSink(out, fmt, append=kept is not None)
         run = _Replay(
-            source, sink, Report(source.files, kept.report if kept is not None else None), settings, library, kept
+            source, sink, Report(source.places, kept.report if kept is not None else None), settings, library, kept
         )
         clock = run.go(end, lambda share: told(READING + (1 - READING) * share))
         sink.close()
@@ -223,6 +226,14 @@ def replay(
     folder.save(Kept(clock, run.carrier.states, run.packs, finished))
     write(out / "report.json", finished)
     return finished
+
+
+def _source(logs: list[Path] | KafkaOptions, start: int | None, end: int | None, progress: Progress) -> Source:
+    if isinstance(logs, KafkaOptions):
+        from connectors.kafka.source import KafkaSource
+
+        return KafkaSource(logs, start=start, end=end, progress=progress)
+    return LogSource(logs, start=start, end=end, progress=progress)
 
 
 class _Replay:

@@ -23,7 +23,7 @@ from connectors.kafka.codec import READ, Decoder, Encoder, Letter
 from connectors.kafka.fetch import Fetcher, Part
 from connectors.kafka.options import KafkaOptions
 from connectors.kafka.registry import Registry
-from connectors.kafka.sink import Message, NotPublished, Publisher
+from connectors.kafka.sink import MADE, Message, NotPublished, Publisher
 from pipelines.graph import PACK, Work, carry
 from pipelines.grouping import by_person
 from pipelines.ingest import Pseudonyms
@@ -31,10 +31,11 @@ from pipelines.ledger import Kept, Ledger, part_name
 from pipelines.live_content import LiveContent
 from pipelines.live_options import LiveOptions, Wall
 from pipelines.monitoring import metrics
-from pipelines.outgoing import letter, outgoing
+from pipelines.outgoing import OUT, letter, outgoing
 from pipelines.settings import Settings, SettingsError
 from pipelines.step import Machine, Stepped
 from pipelines.waiting import BACKLOG_MS, Gate, Waiting, is_ready, oldest
+from schemas import TOPICS
 
 log = logging.getLogger("kairos.live")
 AHEAD_MS = 5 * 60_000  # a timestamp further ahead is no time of a broker
@@ -77,6 +78,9 @@ class Live:
         self.ledger = Ledger(state, settings)
         self.publisher = Publisher(options, options.prefix + self.live.name)
         self.fetcher = Fetcher(options, READ, self.ledger.offsets())
+        lacking = self.fetcher.missing({*MADE, *(t.name for t in TOPICS.values() if t.klass in OUT)})
+        if lacking:
+            raise NotALog(f"{len(lacking)} output topics are missing ({lacking[0]}, …): kairos topics create makes them")
         self.content = LiveContent(settings, self.ledger.get("packs") or [])
         self.clock: int | None = self.ledger.get("clock")
         self.number: int = self.ledger.get("number") or 0

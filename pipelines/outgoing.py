@@ -23,7 +23,7 @@ def outgoing(done: list[Stepped], letters: list[dict[str, Any]], encoder: Encode
     records: dict[str, list[dict[str, Any]]] = {"dlq": letters} if letters else {}
     for s in done:
         for topic, table in s.tables.items():
-            if TOPICS[topic].klass in OUT and len(table):
+            if len(table) and (TOPICS[topic].klass in OUT or topic in s.made):
                 tables.setdefault(topic, []).append(table)
         for topic, said in s.records.items():
             records.setdefault(topic, []).extend(said)

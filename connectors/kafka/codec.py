@@ -21,6 +21,7 @@ from schemas import avro, rows
 from schemas.topics import TOPICS, YEAR_2100, topic
 
 FRAME = b"\x00"
+OWN = ("kairos", b"ingest")  # header of what ingest made of a raw record
 LONGEST_VALUE = 8 << 20
 
 
@@ -35,6 +36,8 @@ class KafkaRecord(Protocol):
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 _Bad: TypeAlias = dict[int, tuple[str, str | None, str | None, int | None]]  # number → reason, field, user, event time
@@ -66,7 +69,9 @@ class Decoder:
     def __init__(self, registry: Registry | None = None) -> None:
         self.registry = registry
 
-    def read(self, name: str, partition: int, records: Sequence[Any], file: int) -> tuple[pa.Table, list[Letter]]:
+    def read(
+        self, name: str, partition: int, records: Sequence[Any], file: int, *, own: bool = False
+    ) -> tuple[pa.Table, list[Letter]]:
         """Rows in the order of the partition with `_file` and `_line` (offset), and the letters.
 
         Parameters
@@ -75,11 +80,19 @@ class Decoder:
             With `offset`, `timestamp` (ms, the broker's: the log's clock), `key`, `value`.
         file
             Number of the partition among the source's files.
+        own
+            Also what ingest made of raw records (it carries `OWN`), by the arrival of these. Who reads the raw topics
+            leaves them out: they are the same records once more.
 
         Notes
         -----
         Records without a value (tombstones) say nothing and give neither a row nor a letter.
         """
+        made = [r for r in records if r.headers and OWN in r.headers]
+        if made and own and len(made) < len(records):
+            return self._both(name, partition, records, file)
+        if made and not own:
+            records = [r for r in records if OWN not in r.headers]
         records = [r for r in records if r.value is not None]
         quick = self._columns(name, records)
         table, bad = (quick, _NONE) if quick is not None else self._one_by_one(name, records)
@@ -89,11 +102,19 @@ class Decoder:
         ]
         keep = [r for i, r in enumerate(records) if i not in bad] if bad else records
         n = len(keep)
-        arrival = pa.array(np.fromiter((r.timestamp for r in keep), np.int64, n))
-        place = table.schema.get_field_index("ingest_time")
-        table = table.set_column(place, table.schema.field(place), arrival)
+        if not (made and own):
+            arrival = pa.array(np.fromiter((r.timestamp for r in keep), np.int64, n))
+            place = table.schema.get_field_index("ingest_time")
+            table = table.set_column(place, table.schema.field(place), arrival)
         table = table.append_column("_file", pa.array(np.full(n, file, np.int32)))
         return table.append_column("_line", pa.array(np.fromiter((r.offset for r in keep), np.int64, n))), letters
+
+    def _both(self, name: str, partition: int, records: Sequence[Any], file: int) -> tuple[pa.Table, list[Letter]]:
+        """Records of devices and of ingest in one partition, in the order of the partition."""
+        parts = [[r for r in records if (bool(r.headers) and OWN in r.headers) == mine] for mine in (False, True)]
+        (a, bad), (b, worse) = (self.read(name, partition, p, file, own=True) for p in parts)
+        table = pa.concat_tables([a, b])
+        return table.take(pa.array(np.argsort(table["_line"].to_numpy()))), bad + worse
 
     # -- many at once -------------------------------------------------------------------------------------------------
 
@@ -156,7 +177,8 @@ class Decoder:
                 continue
             if key is not None and "user" not in record:
                 record["user"] = key
-            record["ingest_time"] = int(r.timestamp)
+            if not (r.headers and OWN in r.headers and "ingest_time" in record):
+                record["ingest_time"] = int(r.timestamp)
             if key is not None and record.get("user") != key:
                 bad[i] = "SCHEMA", "user", _person(key), _instant(record.get("event_time"))
                 continue

@@ -105,6 +105,11 @@ class Fetcher:
             self._consumer.pause(*[self._tp(p) for p in self._paused])
         return new
 
+    def missing(self, topics: Iterable[str]) -> list[str]:
+        """Those of these topics that do not exist."""
+        there = set(self._asker.topics())
+        return sorted(t for t in topics if self.options.name(t) not in there)
+
     def refresh(self) -> list[Part]:
         """`look`, if it is time to; what is new. A broker that does not answer is asked again later."""
         if self._clock() - self._looked < LOOK_S:

@@ -11,13 +11,14 @@ from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartitio
 from kafka.errors import KafkaError
 
 from connectors.base import NotALog, Sink
-from connectors.kafka.codec import Encoder
+from connectors.kafka.codec import OWN, Encoder
 from connectors.kafka.options import KafkaOptions
 from connectors.kafka.registry import Registry
 from connectors.log_sink import in_order
 
 MARK = "dlq"  # an output topic; the marker lies at its partition 0, in a group of its own
 WAIT_S = 60
+MADE = frozenset({"device.location", "device.search_flag", "device.phone_usage"})  # by ingest, of raw records
 BATCH = 5_000  # records of one transaction of the sink
 PRODUCER = {
     "acks": "all", "enable_idempotence": True, "linger_ms": 5, "batch_size": 256 << 10, "compression_type": "lz4",
@@ -101,9 +102,8 @@ class Publisher:
             producer.begin_transaction()
             sent = []
             for m in messages:
-                sent.append(
-                    producer.send(self.options.name(m.topic), value=m.value, key=m.key, timestamp_ms=m.time)
-                )
+                name, headers = self.options.name(m.topic), [OWN] if m.topic in MADE else []
+                sent.append(producer.send(name, value=m.value, key=m.key, timestamp_ms=m.time, headers=headers))
                 n += 1
             producer.flush(timeout=WAIT_S)
             for future in sent:

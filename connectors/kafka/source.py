@@ -133,6 +133,10 @@ class KafkaSource(Source):
         assert self.last is not None
         self._graves.clip(self.first, self.last)
 
+    @property
+    def places(self) -> list[str]:
+        return [str(number) for _, number in self._numbers]
+
     # -- asking -------------------------------------------------------------------------------------------------------
 
     def plan(self, max_rows: int = 250_000) -> list[tuple[int, int]]:

@@ -200,9 +200,13 @@ def test_a_whole_batch_and_its_records_one_by_one_give_the_same_rows() -> None:
 
     for form in ("avro", "json"):
         values = [Encoder(None, form).value(HEART, beat(T0 + i, user=f"p{i % 3}")) for i in range(40)]
-        made = [SimpleNamespace(offset=i, timestamp=T0 + i, key=f"p{i % 3}".encode(), value=v) for i, v in enumerate(values)]
+        made = [
+            SimpleNamespace(offset=i, timestamp=T0 + i, key=f"p{i % 3}".encode(), value=v, headers=[])
+            for i, v in enumerate(values)
+        ]
         whole, none = Decoder().read(HEART, 0, made, 5)
-        spoilt, one = Decoder().read(HEART, 0, [*made, SimpleNamespace(offset=99, timestamp=T0, key=b"p", value=b"x")], 5)
+        poison = SimpleNamespace(offset=99, timestamp=T0, key=b"p", value=b"x", headers=[])
+        spoilt, one = Decoder().read(HEART, 0, [*made, poison], 5)
         assert whole.equals(spoilt)
         assert (none, len(one)) == ([], 1)
         assert whole["_file"].to_pylist() == [5] * 40

@@ -8,6 +8,7 @@ from typing import Any
 
 from connectors.kafka.codec import Decoder
 from connectors.kafka.options import KafkaOptions
+from connectors.kafka.sink import MADE
 from deploy.local.broker import Broker
 from pipelines.live import Live
 from pipelines.live_options import LiveOptions
@@ -22,7 +23,8 @@ QUICK = LiveOptions(slice_s=0.2, in_memory=2)
 
 def stage(broker: Broker, log: Log, partitions: int = 1) -> KafkaOptions:
     """The log as a backlog: arrival times as message timestamps, each topic in order of arrival."""
-    options = kafkas.fresh(broker, dict.fromkeys(sorted(log), partitions) | dict.fromkeys(OUT, 1))
+    inputs = dict.fromkeys(sorted({*log, *MADE}), partitions)
+    options = kafkas.fresh(broker, inputs | dict.fromkeys(OUT, 1))
     kafkas.produce(options, {t: sorted(r, key=lambda x: x["ingest_time"]) for t, r in log.items()})
     return options
 
