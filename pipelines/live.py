@@ -131,10 +131,10 @@ class Live:
         if out or work or tables or time.monotonic() - self._committed > QUIET_S:
             self._commit(until, work, [states for _, states in steps], out)
             self._committed = time.monotonic()
-        self._deliver()
+        delivered = self._deliver()
         self._measure(begun, until, now, len(work))
         finished = self.end is not None and until >= self.end and len(idle) == len(self.fetcher.reach)
-        return finished and not self._left(until)
+        return finished and delivered and not self._left(until)
 
     def close(self) -> None:
         """Give back what is held; what is committed stays."""
