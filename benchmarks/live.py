@@ -44,7 +44,7 @@ def fill(options: KafkaOptions, records: int, people: int, folder: Path) -> tupl
     """About so many simulated records as a backlog, arrival times as timestamps; how many, and the last arrival."""
     days = max(1, records // (people * 2_900) + 1)
     simulate(folder / "log", people, days, fmt="parquet")
-    producer = KafkaProducer(**options.client(linger_ms=50, batch_size=1 << 19, compression_type="lz4", acks=1, buffer_memory=1 << 28))
+    producer = KafkaProducer(**options.client(linger_ms=50, batch_size=1 << 19, compression_type="lz4"))
     encoder, n, last = Encoder(), 0, 0
     with LogSource([folder / "log"]) as source:
         for after, until in source.plan(200_000):

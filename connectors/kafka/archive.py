@@ -51,9 +51,11 @@ class Archive:
             self._next: dict[Part, int] = {_part(k): int(v) for k, v in kept.items()}
         except (OSError, ValueError, AttributeError):
             raise NotALog(f"{folder / OFFSETS}: damaged; it says how far the archive goes") from None
-        if not kept and folder.is_dir() and any(folder.iterdir()):
-            raise NotALog(f"{folder}: not empty and no archive; choose a new folder")
-        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / OFFSETS).exists():
+            if folder.is_dir() and any(folder.iterdir()):
+                raise NotALog(f"{folder}: not empty and no archive; choose a new folder")
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / OFFSETS).write_text("{}", encoding="utf-8")  # from now on it is one
         self._tidy()
         self._decoder = Decoder(Registry(options.registry) if options.registry else None)
         self._fetcher = Fetcher(options, TOPICS_KEPT, self._next)

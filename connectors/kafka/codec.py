@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from connectors.kafka.registry import Registry, UnknownSchemaError
+from connectors.kafka.registry import Registry, RegistryError, UnknownSchemaError
 from schemas import avro, rows
 from schemas.topics import TOPICS, YEAR_2100, topic
 
@@ -200,7 +200,11 @@ class Decoder:
                 found = self._framed(value, name)
             else:
                 found = avro.decode(name, value)
-        except (ValueError, KeyError, UnknownSchemaError):
+        except UnknownSchemaError:
+            return None
+        except RegistryError:  # an error of the deploy, not of the record
+            raise
+        except (ValueError, KeyError):
             return None
         return found if isinstance(found, dict) else None
 

@@ -14,7 +14,7 @@ SECURITY = frozenset({
     "ssl_ciphers", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password", "sasl_kerberos_name",
     "sasl_kerberos_service_name", "sasl_kerberos_domain_name",
 })  # fmt: skip
-QUICK = {"request_timeout_ms": 10_000, "reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 1_000}
+QUICK = {"bootstrap_timeout_ms": 15_000, "request_timeout_ms": 10_000, "reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 1_000}
 
 
 class KafkaSettingsError(NotALog):

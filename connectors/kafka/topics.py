@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from kafka.admin import (
@@ -26,6 +27,7 @@ from schemas import TOPICS
 from schemas.topics import Topic
 
 DAY_MS = 86_400_000
+SPREAD_S = 60.0
 ROLES = ("ingest", "person", "delivery", "clinic", "study", "app", "program", "ops", "auditor", "privacy")
 MACHINES = ("ingest", "person")
 
@@ -150,6 +152,11 @@ def apply(options: KafkaOptions, users: dict[str, str] | None = None) -> int:
     failed = answer.get("failed", []) if isinstance(answer, dict) else []
     if failed:
         raise NotALog(f"Kafka at {options.brokers}: {len(failed)} permissions were refused")
+    end = time.monotonic() + SPREAD_S
+    while (left := [line for line in missing(options, users) if " may not " in line]) and time.monotonic() < end:
+        time.sleep(0.5)  # the controller has them, the brokers hear of them
+    if left:
+        raise NotALog(f"Kafka at {options.brokers}: {len(left)} permissions were given and do not show, e.g. {left[0]}")
     return len(wanted)
 
 

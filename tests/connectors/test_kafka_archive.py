@@ -43,7 +43,6 @@ def test_each_record_is_archived_once_by_topic_and_date_also_after_a_kill(
         with pytest.raises(KeyboardInterrupt):
             taken(options, folder)
     assert list(folder.rglob("*.parquet")), "files were written, but the offsets not"
-    (folder / OFFSETS).write_text("{}")
     assert taken(options, folder) == 100
     assert taken(options, folder) == 0
     kafkas.produce(options, {HEART: [beat(T0 + 3 * DAY)]})

@@ -107,7 +107,7 @@ def test_a_publication_that_fails_is_tried_again_and_comes_once(broker: Broker, 
     run.publisher.publish = fails  # type: ignore[method-assign,assignment]
     run.run()
     run.close()
-    assert calls[0] > 2
+    assert calls[0] >= 2
     assert without_dlq(said(options)) == without_dlq(replayed(log, tmp_path, end))
 
 
