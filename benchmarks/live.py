@@ -27,7 +27,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from connectors.kafka import topics
 from connectors.kafka.codec import READ, Encoder
-from connectors.kafka.fetch import READER
+from connectors.kafka.fetch import READER, Fetcher
 from connectors.kafka.options import KafkaOptions
 from connectors.log_source import LogSource
 from deploy.local.broker import Broker
@@ -58,6 +58,11 @@ def fill(options: KafkaOptions, records: int, people: int, folder: Path) -> tupl
                 break
     producer.flush()
     producer.close()
+    reader = Fetcher(options, READ)
+    there = sum((reader.ends(wait_s=30) or {}).values())
+    reader.close()
+    if there != n:
+        raise SystemExit(f"{there} of {n} records are on the topics: the broker was too slow, nothing is measured")
     return n, last
 
 
