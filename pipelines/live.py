@@ -122,8 +122,6 @@ class Live:
         self._admit(tables, now)
         idle = self.fetcher.idle()
         until = self._until(now, idle)
-        if until is None:
-            return False
         work = self._choose(until, now)
         steps = carry(work, self._step)
         done = [s for given, _ in steps for s in given]
@@ -175,7 +173,7 @@ class Live:
         """Partitions that are far ahead wait when too much is held."""
         held = sum(w.rows for w in self._waiting.values())
         ahead: set[Part] = set()
-        if held > self.live.waiting_rows and self.clock is not None:
+        if held > self.live.waiting_rows and self.clock:
             limit = self.clock + int(self.live.max_hold_s * 1000)
             ahead = {p for p, r in self.fetcher.reach.items() if r.seen is not None and r.seen > limit}
             if len(ahead) == len(self.fetcher.reach):
@@ -216,7 +214,7 @@ class Live:
 
     # -- the log's clock ----------------------------------------------------------------------------------------------
 
-    def _until(self, now: int, idle: set[Part]) -> int | None:
+    def _until(self, now: int, idle: set[Part]) -> int:
         """Where the log's clock may go: nothing older can come, unless from behind the hold."""
         hold, at = int(self.live.hold_s * 1000), time.monotonic()
         until, stalled = now - hold, 0
@@ -230,12 +228,8 @@ class Live:
         metrics.STALLED_PARTITIONS.set(stalled)
         if self.end is not None:
             until = min(until, self.end)
-        if self.clock is not None:
-            until = max(until, self.clock)
-        if until < 0:
-            return None
-        self.clock = until
-        return until
+        self.clock = max(until, self.clock or 0)  # 0: a partition has not been heard at all; what bears risk is looked for
+        return self.clock
 
     # -- people -------------------------------------------------------------------------------------------------------
 
@@ -372,7 +366,7 @@ class Live:
 
     def _measure(self, begun: float, until: int, now: int, steps: int) -> None:
         metrics.STEPS.inc(steps)
-        metrics.HOLD_SECONDS.set((now - until) / 1000)
+        metrics.HOLD_SECONDS.set((now - until) / 1000 if until else 0)
         metrics.WAITING_ROWS.set(sum(w.rows for w in self._waiting.values()))
         metrics.LAG_RECORDS.set(self.fetcher.lag)
         metrics.PEOPLE.set(len(self.people))

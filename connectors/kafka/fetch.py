@@ -72,6 +72,7 @@ class Fetcher:
         self._start, self._clock = dict(start or {}), clock
         self.reach: dict[Part, Reach] = {}
         self._paused: set[Part] = set()
+        self._quiet = True  # whether the last poll gave nothing
         self.answers, self.lag = False, 0  # at the last `idle`: whether the broker said; records not read yet
         self._looked = clock()
         try:
@@ -129,7 +130,9 @@ class Fetcher:
         try:
             got = self._consumer.poll(timeout_ms=max(0, int(wait_s * 1000)), max_records=most)
         except (KafkaError, OSError):
+            self._quiet = False
             return {}
+        self._quiet = not got
         out: dict[Part, list[Any]] = {}
         for tp, records in got.items():
             part = tp.topic[len(self.options.prefix) :], tp.partition
@@ -157,9 +160,15 @@ class Fetcher:
         return {(tp.topic[len(self.options.prefix) :], tp.partition): int(end) for tp, end in found.items()}
 
     def positions(self) -> dict[Part, int] | None:
-        """Next offsets by the consumer, which also passes over transaction markers; None if not to be had."""
+        """Next offsets: after the last record we were given; None if not to be had.
+
+        kafka-python's own position also passes over transaction markers, but it may be ahead of what it has handed out: it is
+        asked only after a poll that gave nothing.
+        """
+        if not self._quiet:
+            return {p: r.position for p, r in self.reach.items()}
         try:
-            return {p: int(self._consumer.position(self._tp(p), timeout_ms=1_000)) for p in self.reach}
+            return {p: max(r.position, int(self._consumer.position(self._tp(p), timeout_ms=1_000))) for p, r in self.reach.items()}
         except (KafkaError, OSError, TypeError):
             return None
 
