@@ -17,7 +17,7 @@ setup(
         "content": ["**/*.yaml", "**/*.json", "**/*.md", "**/*.bin"],
         "simulator": ["**/*.yaml"],
         "kairos": ["py.typed"],
-        "deploy": ["**/*.xml", "**/*.sha256", "**/*.yaml"],
+        "deploy": ["**/*.xml", "**/*.sha256", "**/*.yaml", "**/*.java", "**/*.json", "**/Dockerfile"],
     },
     install_requires=[
         "apache-beam>=2.77,<2.78",

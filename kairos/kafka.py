@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 def run(
     brokers: Brokers = None,
-    runner: Annotated[str, typer.Option("--runner", metavar="direct", help="Carrier: direct = embedded, this process.")] = "direct",
+    runner: Annotated[
+        str, typer.Option("--runner", metavar="direct|flink", help="direct = this process; flink = kairos up.")
+    ] = "direct",
     state: Annotated[
         Path, typer.Option("--state", metavar="FILE", help="SQLite file that a later run continues from.")
     ] = Path("out/live/state.db"),
@@ -46,10 +48,15 @@ def run(
     from pipelines.monitoring import metrics
     from pipelines.settings import Settings
 
-    if runner != "direct":
-        raise ArgumentError(f"--runner {runner!r} is not known here; direct is")
+    if runner not in ("direct", "flink"):
+        raise ArgumentError(f"--runner is direct or flink, not {runner!r}")
     if fmt not in ("avro", "json"):
         raise ArgumentError(f"--format is avro or json, not {fmt!r}")
+    if runner == "flink":
+        from kairos import flink_run
+
+        flink_run.run(brokers=brokers, config=config, fmt=fmt)
+        return
     end = _instant("--until", until)
     settings, options, live = Settings.load(config), KafkaOptions.load(config, brokers), LiveOptions.load(config)
     _say_demo(settings)

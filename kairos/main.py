@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kairos import kafka, times
+from kairos import flink_run, kafka, stack, times
 from kairos.chat import chat
 from kairos.content import app as content_app
 
@@ -32,6 +32,8 @@ OPERATOR_ERRORS = frozenset(
         "ScenarioError",
         "OutputError",
         "ArgumentError",
+        "StackError",
+        "NotSafe",
     }
 )
 INTERNAL, INTERRUPTED, USAGE = 70, 130, 2  # as in sysexits.h and the shell
@@ -54,6 +56,8 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(content_app, name="content")
 app.command(name="chat")(chat)
 kafka.register(app)
+app.add_typer(flink_run.app, name="flink")
+stack.register(app)
 
 
 class ArgumentError(Exception):
