@@ -38,7 +38,7 @@ LEAST = 0.02  # probability below which one label cannot count: loss at most 3.9
 PRIOR_MEMORY = 2000  # labels over which the usual posterior of the experts is averaged
 
 
-class RecallClassifier(base.Classifier):
+class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not typed
     """Remembers states of earlier lives and recognises them when they return.
 
     Parameters

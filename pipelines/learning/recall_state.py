@@ -32,7 +32,7 @@ def dump(model: RecallClassifier) -> bytes:
         "params": model._get_params(), "features": names, "classes": labels, "n": model._n, "pending": model._pending,
         "current": model._current, "head": rows.head, "rng": [str(generator["state"]["state"]), str(generator["state"]["inc"])],
     }  # fmt: skip
-    arrays = {
+    arrays: dict[str, Any] = {
         "place": live.astype(np.int32), "codes": rows.codes[both], "y": rows.y[both].astype(np.int8),
         "owner": rows.owner[live].astype(np.int8), "step": rows.step[both].astype(np.int32), "key": rows.key[live].astype(np.float16),
         "whole": rows.whole[live].astype(np.float16), "part": rows.part[live].astype(np.float16),
