@@ -1,16 +1,20 @@
 """Calibration of the heart-rate episode on nine public recordings (support.md 2), with the day-behind rule.
 
-Signals per observed day without any injection, against the share found of +25 bpm x 15 min put into minutes at rest, one a
-day. Ill days (from ten days before the onset of COVID-19 to recovery, by the labels of Mishra et al.) are shown apart: a
+Signals per observed day without any injection, against the share found of +25, +20 and +15 bpm x 15 min put into minutes at rest,
+one a day. Ill days (from ten days before the onset of COVID-19 to recovery, by the labels of Mishra et al.) are shown apart: a
 feverish pulse truly rises.
 
-    python -m benchmarks.calibration
+    python -m benchmarks.calibration            # the table
+    python -m benchmarks.calibration --halves   # count and rise chosen on half of the people, judged on the other half
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -20,13 +24,13 @@ import numpy.typing as npt
 
 from benchmarks import fitbit
 from pipelines.context.calendar import DAY_MS, DayClock
-from pipelines.learning.expected_heart_rate import DayBehind, ExpectedHeartRate
-from pipelines.support import episode
+from pipelines.learning.expected_heart_rate import FORGET, DayBehind, ExpectedHeartRate
+from pipelines.support import derived, episode
 from pipelines.support.arrivals import Queue
 from pipelines.support.evidence import LEAD, MINUTE_MS
 from pipelines.support.minutes import Minutes
 
-BUMP_BPM, BUMP_MIN, REACH_MIN = 25.0, 15, 10
+BUMPS_BPM, BUMP_MIN, REACH_MIN = (25.0, 20.0, 15.0), 15, 10
 OBSERVED_MIN = 600
 ILL_BEFORE_DAYS, ILL_AFTER_DAYS = 10, 21
 
@@ -39,8 +43,9 @@ class Rule:
 
     floor: float
     z: float
-    count: int = 6
-    forget: float = 0.0
+    count: int = episode.COUNT
+    rise: float = episode.RISE_OF_FLOOR  # above the own last hour, in floors; -inf = not asked
+    forget: float = FORGET
     loss: float = 0.0  # share of heart-rate minutes lost at random
 
     def thresholds(self, t: int) -> tuple[float, float]:
@@ -77,16 +82,27 @@ def recordings(users: tuple[str, ...] = fitbit.COVID + fitbit.FITBIT) -> Iterato
         yield Recording(user, heart.time[a], heart.value[a], active.time[b], active.value[b])
 
 
-def follow(person: Recording, rule: Rule, bumps: Ints | None = None) -> Found:
-    """Run the minutes of one person through the rule; `bumps` = minutes at which an injected episode begins."""
-    episode.COUNT = rule.count
-    bpm = person.bpm if bumps is None else _with_bumps(person, bumps)
+def follow(
+    person: Recording,
+    rule: Rule,
+    bumps: Ints | None = None,
+    bump_bpm: float = BUMPS_BPM[0],
+    prepare: Callable[[Minutes], None] | None = None,
+) -> Found:
+    """Run the minutes of one person through the rule; `bumps` = minutes at which an injected episode begins.
+
+    `prepare` may exchange the models of the empty minutes for others.
+    """
+    episode.COUNT, derived.RISE_OF_FLOOR = rule.count, rule.rise
+    bpm = person.bpm if bumps is None else _with_bumps(person, bumps, bump_bpm)
     first = int(min(person.hr_time[0], person.step_time[0]))
     days = DayClock.first(first - DAY_MS, 0)
     while days.next_boundary <= first:
         days.advance(0)
     minutes = Minutes(days.days()[0].start_time // MINUTE_MS - LEAD, first // MINUTE_MS * MINUTE_MS - MINUTE_MS)
     minutes.models = DayBehind(ExpectedHeartRate(rule.forget))
+    if prepare is not None:
+        prepare(minutes)
     usable = (bpm >= 30) & (bpm <= 220)
     if rule.loss:
         minute = person.hr_time // MINUTE_MS
@@ -132,11 +148,11 @@ def _observe(minutes: Minutes, yesterday: list[Any], found: Found) -> None:
         found.resting[day.index] = (np.flatnonzero(run) + lo + minutes.grid.base).tolist()
 
 
-def _with_bumps(person: Recording, bumps: Ints) -> npt.NDArray[np.float64]:
+def _with_bumps(person: Recording, bumps: Ints, bump_bpm: float) -> npt.NDArray[np.float64]:
     minute = person.hr_time // MINUTE_MS
     at = np.searchsorted(bumps, minute, side="right") - 1
     inside = (at >= 0) & (minute - bumps[np.maximum(at, 0)] < BUMP_MIN)
-    return np.where(inside, person.bpm + BUMP_BPM, person.bpm)
+    return np.where(inside, person.bpm + bump_bpm, person.bpm)
 
 
 def choose(found: Found, seed: int) -> Ints:
@@ -182,47 +198,80 @@ def table(rules: list[Rule], people: list[Recording]) -> Iterator[str]:
     """Rows of the table in Markdown."""
     ill = ill_days()
     yield " | ".join((
-        "floor bpm / z / count / forget a day / heart-rate minutes lost", "signals a well day (per person)", "ill day",
-        "found, +25 bpm x 15 min", "bumps",
+        "floor bpm / z / count / rise in floors / forget a day / heart-rate minutes lost", "signals a day (per person)", "well day",
+        "ill day", *(f"found, +{bpm:g} bpm" for bpm in BUMPS_BPM), "bumps",
     ))  # fmt: skip
-    yield "-|-|-|-|-"
+    yield "-|-|-|-|" + "-|" * len(BUMPS_BPM) + "-"
     for rule in rules:
-        rates, well, sick, hits, bumps_in = [], [0, 0], [0, 0], 0, 0
+        yield _row(rule, people, ill)
+
+
+def _row(rule: Rule, people: list[Recording], ill: dict[str, tuple[int, int]]) -> str:
+    rates, well, sick, hits, tried = [], [0, 0], [0, 0], dict.fromkeys(BUMPS_BPM, 0), 0
+    for person in people:
+        plain = follow(person, rule)
+        if not plain.observed:
+            continue
+        a, b = ill.get(person.user, (0, -1))
+        days_ill = {d for d in plain.observed if a <= d <= b}
+        by_day = [(m * MINUTE_MS - 4 * 3_600_000) // DAY_MS for m in plain.signals]
+        n_well = sum(1 for d in by_day if d in plain.observed and d not in days_ill)
+        n_ill = sum(1 for d in by_day if d in days_ill)
+        well[0], well[1] = well[0] + n_well, well[1] + len(plain.observed) - len(days_ill)
+        sick[0], sick[1] = sick[0] + n_ill, sick[1] + len(days_ill)
+        rates.append((n_well + n_ill) / len(plain.observed))
+        bumps = choose(plain, 7)
+        tried += len(bumps)
+        for bpm in BUMPS_BPM:
+            hits[bpm] += share_found(follow(person, rule, bumps, bpm), bumps)
+    found = " | ".join(f"{hits[bpm] / max(tried, 1):.2f}" for bpm in BUMPS_BPM)
+    rise = "none" if rule.rise < 0 else f"{rule.rise:.2f}"
+    return (
+        f"{rule.floor:g} / {rule.z:g} / {rule.count} of 10 / {rise} / {rule.forget:g} / {rule.loss:.0%} | "
+        f"{(well[0] + sick[0]) / max(well[1] + sick[1], 1):.2f} ({min(rates):.2f}-{max(rates):.2f}) | "
+        f"{well[0] / max(well[1], 1):.2f} ({well[1]}) | {sick[0] / max(sick[1], 1):.2f} ({sick[1]}) | {found} | {tried}"
+    )
+
+
+ANY = float("-inf")
+RULES = [
+    *(Rule(12, 2.5, loss=loss) for loss in (0.0, 0.3, 0.5)),
+    *(Rule(12, 2.5, 6, ANY, loss=loss) for loss in (0.0, 0.3, 0.5)),
+    *(Rule(12, 2.5, count) for count in (4, 6)),
+    *(Rule(12, 2.5, rise=rise) for rise in (ANY, 1.0, 5 / 3)),
+    *(Rule(12, 2.5, forget=f) for f in (0.0, 0.03, 0.1)),
+    *(Rule(12, z) for z in (2.0, 2.25, 3.0)),
+    *(Rule(floor, 2.5) for floor in (8, 10, 15)),
+]  # fmt: skip
+
+
+def halves(people: list[Recording], limit: float = 0.25) -> Iterator[str]:
+    """Count and rise chosen on four of the people (most found at no more than `limit` signals a day), judged on the others."""
+    grid = [Rule(12, 2.5, count, rise) for count in (4, 5, 6) for rise in (1.0, 7 / 6, 4 / 3, 3 / 2, 5 / 3)]
+    counts: dict[tuple[Rule, str], Ints] = {}
+    for rule in grid:
         for person in people:
             plain = follow(person, rule)
-            if not plain.observed:
-                continue
-            a, b = ill.get(person.user, (0, -1))
-            days_ill = {d for d in plain.observed if a <= d <= b}
-            by_day = [(m * MINUTE_MS - 4 * 3_600_000) // DAY_MS for m in plain.signals]
-            n_well = sum(1 for d in by_day if d in plain.observed and d not in days_ill)
-            n_ill = sum(1 for d in by_day if d in days_ill)
-            days_well = len(plain.observed) - len(days_ill)
-            well[0], well[1] = well[0] + n_well, well[1] + days_well
-            sick[0], sick[1] = sick[0] + n_ill, sick[1] + len(days_ill)
-            rates.append(n_well / days_well if days_well else 0.0)
-            bumps = choose(plain, 7)
-            hits += share_found(follow(person, rule, bumps), bumps)
-            bumps_in += len(bumps)
-        yield (
-            f"{rule.floor:g} / {rule.z:g} / {rule.count} of 10 / {rule.forget:g} / {rule.loss:.0%} | {well[0] / max(well[1], 1):.2f} "
-            f"({min(rates):.2f}-{max(rates):.2f}; {well[1]} days) | {sick[0] / max(sick[1], 1):.2f} ({sick[1]}) | "
-            f"{hits / max(bumps_in, 1):.2f} | {bumps_in}"
-        )
-
-
-RULES = [
-    *(Rule(12, 2.5, forget=f) for f in (0.0, 0.03, 0.06, 0.1)),
-    *(Rule(12, 3.0, forget=f) for f in (0.0, 0.06, 0.1)),
-    *(Rule(10, 3.0, forget=f) for f in (0.0, 0.06, 0.1)),
-    *(Rule(floor, 2.5, forget=0.06) for floor in (10, 15)),
-    *(Rule(12, 2.5, count, 0.06, loss) for loss in (0.0, 0.3, 0.5) for count in (6, 7)),
-]  # fmt: skip
+            if plain.observed:
+                bumps = choose(plain, 7)
+                said = sum((m * MINUTE_MS - 4 * 3_600_000) // DAY_MS in plain.observed for m in plain.signals)
+                numbers = [said, len(plain.observed), share_found(follow(person, rule, bumps), bumps), len(bumps)]
+                counts[rule, person.user] = np.array(numbers, np.int64)
+    users = sorted({user for _, user in counts})
+    others, chosen = np.zeros(4, np.int64), Counter[str]()
+    for half in itertools.combinations(users, len(users) // 2):
+        of = {rule: sum((counts[rule, u] for u in half), np.zeros(4, np.int64)) for rule in grid}
+        quiet = [r for r in grid if of[r][0] <= limit * of[r][1]] or [min(grid, key=lambda r: float(of[r][0]))]
+        best = max(quiet, key=lambda r: (float(of[r][2] / of[r][3]), -float(of[r][0])))
+        chosen[f"{best.count} of 10, rise {best.rise:.2f} floors"] += 1
+        others += sum((counts[best, u] for u in users if u not in half), np.zeros(4, np.int64))
+    yield f"on the people not chosen on: {others[0] / others[1]:.2f} signals a day, {others[2] / others[3]:.2f} found"
+    yield "chosen: " + "; ".join(f"{name} ({n} times)" for name, n in chosen.most_common())
 
 
 def main() -> None:
     people = list(recordings())
-    for line in table(RULES, people):
+    for line in halves(people) if "--halves" in sys.argv[1:] else table(RULES, people):
         print(line, flush=True)
 
 

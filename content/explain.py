@@ -21,6 +21,7 @@ NAMES = {  # condition name (prefix) → template; searches, pulse and rule word
     "MUSIC_LOW": "MUSIC_LOW",
     "BED_MORE": "BED_MORE",
     "OUTINGS_FALL": "OUTINGS_FALL",
+    "RESTING_HR_RAISED": "RESTING_HR_RAISED",
     "LATE_EVIDENCE": "LATE_EVIDENCE",
 }
 LOW_DAYS = re.compile(r"(ACT_LOW|OUT_LOW)_(\d+)_OF_(\d+)")

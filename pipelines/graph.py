@@ -37,7 +37,8 @@ from schemas import rows, signing
 
 Progress = Callable[[float], None]
 PACK = "content.pack"
-HOUR_MS = 3_600_000
+GATHERED_MS = 600_000  # what the groups of a slice gave is put in order this long at a time
+GATHERED_ROWS = 60_000  # or by so many rows
 READING = 0.3  # share of the progress bar that reading takes
 
 
@@ -194,7 +195,7 @@ class _Replay:
         for i, (after, until) in enumerate(slices):
             packs = self.source.read(after, until, topics=(PACK,)).get(PACK)
             for a, b in self._cuts(packs, after, until):
-                self.gathered = Spool(HOUR_MS) if groups > 1 else None
+                self.gathered = Spool(GATHERED_MS) if groups > 1 else None
                 for group in range(groups):
                     self._slice(a, b, group, groups)
                     progress((i + (group + 1) / groups) / len(slices))
@@ -263,7 +264,7 @@ class _Replay:
         spans, held = spool.days(), 0
         for i, span in enumerate(spans):
             held += spool.rows[span]
-            if held >= self.settings.slice_rows or i == len(spans) - 1:
+            if held >= GATHERED_ROWS or i == len(spans) - 1:
                 end = (span + 1) * spool.span_ms - 1
                 for topic, table in spool.read(after, end, ordered=False).items():
                     self.sink.write(topic, [table])

@@ -9,6 +9,7 @@ Condition = dict[str, Any]
 
 MODALITIES = {
     "HR_EPISODE": "HEART_RATE",
+    "RESTING_HR": "HEART_RATE",
     "AWAY_FROM_HOME": "LOCATION",
     "SEARCH": "SEARCH",
     "ITEM9": "SELFREPORT",

@@ -1,7 +1,8 @@
 """Expected heart rate of one person, and the models of past days that score the present one.
 
 Per-person linear regression of the minute's heart rate on activity (now, trailing 5-min and 30-min means, now x 5 min) and
-two daily harmonics (support.md 2; models.md 1). Only finite windows, so that a gap can't reach far. The regression is kept
+two daily harmonics (support.md 2; models.md 1), and how long one has been still: the pulse goes on falling for half an hour after
+the last step [own: benchmarks/calibration.py]. Only finite windows, so that a gap can't reach far. The regression is kept
 as sufficient statistics and solved in closed form: the same solution as River's `BayesianLinearRegression`, whatever the
 order of the minutes within a day, and three hundred times cheaper for a day of them (test_expected_heart_rate compares).
 
@@ -24,9 +25,10 @@ Bools = npt.NDArray[np.bool_]
 
 FEATURES = (
     "one", "steps", "steps_5_min", "steps_30_min", "steps_x_5_min",
-    "day_sin", "day_cos", "half_day_sin", "half_day_cos",
+    "day_sin", "day_cos", "half_day_sin", "half_day_cos", "still_30_min",
 )  # fmt: skip
 N = len(FEATURES)
+LONGEST_MIN = 30  # no input looks further back
 STEP_SCALE = 0.01  # steps a minute in hundreds, so that all inputs are of the order of one
 RIDGE = 1.0  # prior precision over noise precision, in minutes; vanishes in the first hour
 FORGET = 0.06  # share of the past that goes a learned day [own: benchmarks/calibration.py]
@@ -36,7 +38,8 @@ VALID_WORN_MIN = 600  # a valid day has >= 10 h worn
 MAD_TO_SIGMA = 1.4826
 BIN_BPM, BINS = 0.1, 300  # histogram of |residual| up to 30 bpm for the running median
 SIGMA_MIN_BPM = 1.0  # a watch that repeats one value must not make the threshold vanish
-VERSION = 1
+VERSION = 2
+NAME = f"hr_expected:{VERSION}"  # as notifications, signals and snapshots name the model
 
 
 def activity_features(steps: Floats, minute_of_day: npt.NDArray[np.int64]) -> Floats:
@@ -52,7 +55,7 @@ def activity_features(steps: Floats, minute_of_day: npt.NDArray[np.int64]) -> Fl
     Returns
     -------
     X
-        Shape (n, 9), columns `FEATURES`. NaN where a window of 30 min is not fully known (also in the first 29 rows).
+        Shape (n, 10), columns `FEATURES`. NaN where a window of 30 min is not fully known (also in the first 29 rows).
     """
     x = np.empty((len(steps), N))
     now = steps * STEP_SCALE
@@ -61,9 +64,16 @@ def activity_features(steps: Floats, minute_of_day: npt.NDArray[np.int64]) -> Fl
     x[:, 2] = _trailing_mean(now, 5)
     x[:, 3] = _trailing_mean(now, 30)
     x[:, 4] = now * x[:, 2]
-    day = _HARMONICS[minute_of_day % 1440]
-    x[:, 5:] = day
+    x[:, 5:9] = _HARMONICS[minute_of_day % 1440]
+    x[:, 9] = _still(steps)
     return x
+
+
+def _still(steps: Floats) -> Floats:
+    """Minutes without a step up to and with each, as a share of 30; finite: 1 from 30 still minutes on, whatever came before."""
+    at = np.arange(len(steps))
+    last = np.maximum.accumulate(np.where(steps == 0, -1, at))  # an unknown minute counts as a step; its row is unknown anyway
+    return np.minimum(at - last, LONGEST_MIN) / LONGEST_MIN
 
 
 def _trailing_mean(values: Floats, n: int) -> Floats:
@@ -119,7 +129,7 @@ class ExpectedHeartRate:
         return float(self.predict_many(np.array([[x[name] for name in FEATURES]]))[0])
 
     def learn_many(self, x: Floats, y: Floats, sedentary: Bools | None = None) -> None:
-        """Learn minutes, shapes (n, 9), (n,) and (n,); residuals beyond 3 sigma of what is known are winsorised first."""
+        """Learn minutes, shapes (n, 10), (n,) and (n,); residuals beyond 3 sigma of what is known are winsorised first."""
         sigma = self.sigma
         if self.n_learned:
             expected = self.predict_many(x)
@@ -169,6 +179,15 @@ class ExpectedHeartRate:
         size = np.abs(y - self.predict_many(x))
         bins = np.minimum((size / BIN_BPM).astype(np.int64), BINS - 1)
         self.histogram += np.bincount(bins, minlength=BINS)
+
+
+def _with_stillness(meta: Any, arrays: packing.Arrays) -> tuple[Any, packing.Arrays]:
+    """Version 1 had no `still_30_min`: nobody was ever still. It scores as before, and learns the new input from now on."""
+    out = dict(arrays)
+    out["xx"] = np.pad(packing.take(arrays, "xx", "<f8", N - 1, N - 1), (0, 1))
+    out["xy"] = np.pad(packing.take(arrays, "xy", "<f8", N - 1), (0, 1))
+    out["weights"] = np.pad(packing.take(arrays, "weights", "<f8", None, N - 1), ((0, 0), (0, 1)))
+    return meta, out
 
 
 class DayBehind:
@@ -244,7 +263,7 @@ class DayBehind:
         StateError
             Damaged, of another kind or version, of impossible values.
         """
-        meta, arrays = packing.unpack("expected_heart_rate", data)
+        meta, arrays = packing.unpack("expected_heart_rate", data, versions={1: _with_stillness, 2: None})
         head = ExpectedHeartRate(packing.number(meta, "forget", 0.0, 1.0))
         head.valid_days = packing.whole(meta, "valid_days", 0, 9999)
         head.n_learned = packing.whole(meta, "n_learned", 0, 1 << 50)

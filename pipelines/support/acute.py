@@ -11,6 +11,7 @@ from pipelines.context.profile import Profile
 from pipelines.context.risk import Flag
 from pipelines.gate.desk import DAY_MS, Desk, Message
 from pipelines.gate.disclosure import Condition
+from pipelines.learning.expected_heart_rate import NAME
 from pipelines.settings import RULE_VERSION
 from pipelines.support import conditions as cond
 from pipelines.support.minutes import Minutes
@@ -110,6 +111,7 @@ class Acute:
                 evidence = [
                     cond.heart_rate(signal, signal_id(desk.user, "HR_EPISODE", None, signal.start)),
                     cond.away(fix),
+                    *cond.strain(minutes.strain(signal.start, desk.days)),
                     *evidence,
                 ]
                 late = signal.late
@@ -164,7 +166,7 @@ class Acute:
         return Message(
             tier, t.start, t.modality, evidence, case_id or t.signal_id, t.start, case_id=case_id,
             missing=tuple(m for m, gone in silent.items() if gone), late=late, suspect=t.suspect, params=params,
-            model="hr_expected:1" if any(c["name"] == "HR_EPISODE" for c in evidence) else "NONE",
+            model=NAME if any(c["name"] == "HR_EPISODE" for c in evidence) else "NONE",
         )  # fmt: skip
 
     def _resources(self, message: Message, desk: Desk) -> None:

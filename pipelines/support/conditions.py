@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipelines.gate.disclosure import Condition
+from pipelines.learning.resting_heart_rate import Strain
 from pipelines.support.signals import Signal
 from pipelines.support.triggers import Trigger
 
@@ -30,6 +31,17 @@ def heart_rate(signal: Signal, sid: str) -> Condition:
         out["amount"] = signal.amount
         out["threshold"] = signal.threshold
     return out
+
+
+def strain(known: Strain) -> list[Condition]:
+    """The night's pulse of the last days where it was raised: explains an episode, and changes no tier."""
+    if not known.raised or known.usual is None or known.bpm is None:
+        return []
+    return [{
+        "name": "RESTING_HR_RAISED", "met": True, "amount": round(known.bpm - known.usual.median, 1), "unit": "bpm",
+        "baseline_median": round(known.usual.median, 1), "baseline_mad": round(known.usual.mad, 1), "baseline_days": known.usual.n,
+        "refs": [],
+    }]  # fmt: skip
 
 
 def away(fix_time: int) -> Condition:

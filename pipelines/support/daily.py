@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.context.calendar import Day, DayClock
+from pipelines.learning.resting_heart_rate import UNKNOWN, nightly
 from pipelines.support import places
 from pipelines.support.evidence import MINUTE_MS
 from pipelines.support.minutes import Minutes
@@ -26,7 +27,7 @@ KEPT_ROWS = 40
 VERSION = "kairos-1"
 FEATURES = (
     "outings", "home_min", "active_min", "steps", "phone_min", "game_min", "unlocks", "music_min", "browse_sessions",
-    "bed_min", "sleep_min", "fluid_ml", "medication_taken",
+    "bed_min", "sleep_min", "fluid_ml", "medication_taken", "resting_hr",
 )  # fmt: skip
 SUMS = ("phone", "game", "unlocks", "browse", "music", "bed", "sleep", "fluid", "medication", "n_phone", "n_music", "n_bed",
         "n_sleep", "n_fluid", "n_medication")  # fmt: skip
@@ -50,6 +51,7 @@ class DayRow:
     missing: list[str] = field(default_factory=list)
     amounts: dict[str, float] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
+    strain: str = UNKNOWN
 
 
 class Daily:
@@ -117,7 +119,7 @@ class Daily:
         if hi > lo:
             self._from_minutes(row, day, minutes, lo, hi)
         else:
-            row.states.update(dict.fromkeys(("outings", "home_min", "active_min", "steps"), "ABSENT"))
+            row.states.update(dict.fromkeys(("outings", "home_min", "active_min", "steps", "resting_hr"), "ABSENT"))
         self._from_sums(row, day.index)
         beats = self.beats.get(day.index, 0).bit_count()
         if row.out is None:
@@ -133,6 +135,7 @@ class Daily:
         grid = minutes.grid
         at = (grid.base + np.arange(lo, hi)) * MINUTE_MS
         local = (at // MINUTE_MS + day.offset_min) % 1440
+        self._night(row, minutes, lo, hi, local)
         waking = (local >= WAKING[0]) & (local < WAKING[1])
         worn = minutes.worn_minutes(lo, hi, WORN_REACH)
         steps, intensity = grid.steps[lo:hi], grid.intensity[lo:hi]
@@ -154,6 +157,13 @@ class Daily:
         self._put(row, "active_min", float(active.sum()), watch_hours, WATCH_HOURS)
         self._put(row, "outings", float(len(outings)), hours_out, LOCATION_HOURS)
         self._put(row, "home_min", float((place == places.HOME).sum()), hours_out, LOCATION_HOURS)
+
+    def _night(self, row: DayRow, minutes: Minutes, lo: int, hi: int, local: Ints) -> None:
+        bpm, n = nightly(minutes.derived.bpm[lo:hi], minutes.grid.steps[lo:hi], local)
+        row.states["resting_hr"] = "OK" if bpm is not None else "DEGRADED" if n else "ABSENT"
+        if bpm is not None:
+            row.amounts["resting_hr"] = bpm
+            row.strain = minutes.nights.strain(row.index, bpm).state
 
     def _from_sums(self, row: DayRow, index: int) -> None:
         sums, beats = self.sums.get(index, {}), self.beats.get(index, 0).bit_count()
@@ -194,7 +204,7 @@ class Daily:
     def state(self) -> dict[str, Any]:
         rows = [
             [r.index, r.weekend, r.start, r.end, r.valid, r.act, r.out, r.act_hours, r.out_hours, r.missing,
-             [r.amounts.get(f) for f in FEATURES], [r.states.get(f, "ABSENT") for f in FEATURES]]
+             [r.amounts.get(f) for f in FEATURES], [r.states.get(f, "ABSENT") for f in FEATURES], r.strain]
             for _, r in sorted(self.rows.items())
         ]  # fmt: skip
         return {
@@ -209,9 +219,11 @@ class Daily:
         out.beats = {int(d): int(b) for d, b in state["beats"].items()}
         out.phone_beats_ever = bool(state["ever"])
         out.changed = {int(d) for d in state["changed"]}
-        for *head, amounts, states in state["rows"]:
-            row = DayRow(*head)
-            row.amounts = {f: v for f, v in zip(FEATURES, amounts, strict=True) if v is not None}
-            row.states = dict(zip(FEATURES, states, strict=True))
+        for stored in state["rows"]:
+            row = DayRow(*stored[:10])
+            amounts, states, *strain = stored[10:]  # a row of before a feature was added ends earlier
+            row.amounts = {f: v for f, v in zip(FEATURES, amounts, strict=False) if v is not None}
+            row.states = dict.fromkeys(FEATURES, "ABSENT") | dict(zip(FEATURES, states, strict=False))
+            row.strain = strain[0] if strain else UNKNOWN
             out.rows[row.index] = row
         return out

@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.context.devices import WORN_NO
-from pipelines.learning.expected_heart_rate import DayBehind, activity_features
-from pipelines.support.evidence import CAPACITY, LEAD, MINUTE_MS, MinuteGrid, shift
+from pipelines.learning.expected_heart_rate import LONGEST_MIN, DayBehind, activity_features
+from pipelines.support.episode import HOUR, RISE_OF_FLOOR, usual_of_hour
+from pipelines.support.evidence import CAPACITY, MINUTE_MS, MinuteGrid, shift
 from pipelines.support.whereabouts import Whereabouts
 from pipelines.support.worn import Worn
 
-WINDOW_MIN = 30  # longest trailing window: a minute's record is felt by the 29 after it
+WINDOW_MIN = LONGEST_MIN  # longest trailing window of a minute's row: a record is felt by the rows of the 29 minutes after it
+FELT_MIN = WINDOW_MIN + HOUR  # and by what is unusual of these
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -46,7 +48,7 @@ class Sources(NamedTuple):
 class Derived:
     """Columns beside those of a `MinuteGrid`, one entry a minute.
 
-    `bpm` is the heart rate of a watch not known to be off the wrist; `flag` = at rest and above the threshold; `low` = below
+    `bpm` is the heart rate of a watch not known to be off the wrist; `flag` = at rest, above the threshold and risen; `low` = below
     half of it; `empty` = nothing to compare. `sedentary` 1 YES, 0 NO, -1 UNKNOWN; `place` by the codes of `places`.
     """
 
@@ -69,7 +71,7 @@ class Derived:
 
     def derive(self, start: int, stop: int, of: Sources, days: Days, profile: Thresholds) -> Ints:
         """Derive minutes [start, stop) of the grid anew; those told before of which a row would now say something else."""
-        start = max(start, LEAD // 2)
+        start = max(start, WINDOW_MIN)
         if start >= stop:
             return np.zeros(0, np.int64)
         part = slice(start, stop)
@@ -89,6 +91,7 @@ class Derived:
         self.threshold[part] = threshold
         with np.errstate(invalid="ignore"):
             self.flag[part] = (self.sedentary[part] == 1) & (residual >= threshold)
+            self._risen(start, stop, floor)
             self.low[part] = residual < threshold / 2
         self.empty[part] = np.isnan(residual)
         other = np.zeros(stop - start, np.bool_)
@@ -97,6 +100,17 @@ class Derived:
             differs = now != was
             other |= differs & ~(np.isnan(now) & np.isnan(was)) if now.dtype.kind == "f" else differs
         return np.flatnonzero(other & told) + start
+
+    def _risen(self, start: int, stop: int, floor: Any) -> None:
+        """Of the high minutes in [start, stop), keep the flag of those that rose above the person's last hour."""
+        high = np.flatnonzero(self.flag[start:stop]) + start
+        if not len(high):
+            return
+        lo = max(start - HOUR, 0)
+        residual = self.bpm[lo:stop] - self.expected[lo:stop]
+        at_rest = np.where(self.sedentary[lo:stop] == 1, residual, np.nan)
+        rise = residual[high - lo] - usual_of_hour(at_rest, high - lo)
+        self.flag[high] = rise >= RISE_OF_FLOOR * (floor[high - start] if np.ndim(floor) else floor)
 
     def _expect(self, start: int, stop: int, of: Sources, days: Days) -> None:
         grid = of.grid

@@ -1,6 +1,8 @@
-"""The heart-rate episode: six of the last ten clock minutes high at rest (support.md 2). Pure.
+"""The heart-rate episode: five of the last ten clock minutes at rest high, and risen above the last hour (support.md 2). Pure.
 
-The denominator stays ten, so lost rows can only switch an episode off (S3, S4).
+High is a residual of at least max(floor, z sigma). Risen: at least four thirds of the floor above the fifth lowest residual at rest
+of the hour before, so that a pulse which has been up for hours (a fever, a drink, heat) is no episode. The denominator stays
+ten, and the fifth lowest of fewer minutes is never lower: lost rows can only switch an episode off (S3, S4).
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import numpy.typing as npt
 
 from pipelines.support.evidence import rolling_count
 
-WINDOW, COUNT, END_RUN, REST = 10, 6, 5, 120  # minutes; defaults measured in support.md 2
+WINDOW, COUNT, END_RUN, REST = 10, 5, 5, 120  # minutes; measured: benchmarks/RESULTS.md
+HOUR, LOWEST = 60, 5  # the rise is above the fifth lowest of the sixty minutes before [own: benchmarks/calibration.py]
+RISE_OF_FLOOR = 4 / 3  # 16 bpm at a floor of 12; a profile for damped pulses (floor 8) asks for less rise too
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,21 @@ class Episode:
     reason: str | None
 
 
+def usual_of_hour(at_rest: npt.NDArray[np.float64], minutes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Fifth lowest residual at rest of the sixty minutes before each of `minutes`, bpm; infinite where fewer than five are known.
+
+    Parameters
+    ----------
+    at_rest
+        Residual of consecutive minutes, bpm; NaN = not at rest or not known; shape (n,).
+    minutes
+        Indices into `at_rest`, shape (m,).
+    """
+    before = np.concatenate((np.full(HOUR, np.inf), np.where(np.isnan(at_rest), np.inf, at_rest)))
+    windows = before[minutes[:, None] + np.arange(HOUR)]
+    return np.asarray(np.partition(windows, LOWEST - 1, axis=1)[:, LOWEST - 1])
+
+
 def scan(
     flag: npt.NDArray[np.bool_],
     low: npt.NDArray[np.bool_],
@@ -48,7 +67,7 @@ def scan(
     Parameters
     ----------
     flag, low, empty
-        One entry a minute from `base` on: high at rest; observed below half the threshold; no residual known.
+        One entry a minute from `base` on: high at rest and risen; observed below half the threshold; no residual known.
         They begin at least ten minutes before `first`.
     before
         State after minute `first` - 1.

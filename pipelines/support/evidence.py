@@ -12,8 +12,8 @@ import numpy.typing as npt
 MINUTE_MS = 60_000
 SLOTS = 12
 SLOT_MS = 5_000
-LEAD = 60  # minutes kept before the oldest day that is still open: trailing windows look back 30
-CAPACITY = 5_200  # minutes: three local days of at most 25 h, the lead, and room for a day that closes late
+LEAD = 120  # minutes kept before the oldest day that is still open: an episode looks back 10, its rise 60, its inputs 30
+CAPACITY = 5_260  # minutes: three local days of at most 25 h, the lead, and room for a day that closes late
 MICRO = 1_000_000.0  # sums are integers of 1e-6 bpm, so that they do not depend on the order of addition
 
 Ints = npt.NDArray[np.int64]

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from pipelines.context.devices import WORN_NO, WORN_YES
 from pipelines.learning.expected_heart_rate import DayBehind
+from pipelines.learning.resting_heart_rate import RestingHeartRate, Strain, nightly
 from pipelines.support import grid_state, places
 from pipelines.support.arrivals import SETTLE_MIN, Arrivals, Queue
-from pipelines.support.derived import WINDOW_MIN, Days, Derived, Sources, Thresholds
+from pipelines.support.derived import FELT_MIN, WINDOW_MIN, Days, Derived, Sources, Thresholds
 from pipelines.support.episode import END_RUN
 from pipelines.support.evidence import CAPACITY, LEAD, MICRO, MINUTE_MS, MinuteGrid, rolling_count
 from pipelines.support.signals import LEFT_HOME, Change, Signal, Signals
@@ -45,6 +46,7 @@ class Minutes:
         self.signals = Signals(self.grid, self.derived, base + LEAD)
         self.tick = tick
         self.models = DayBehind()
+        self.nights = RestingHeartRate()
         self.whereabouts = Whereabouts()
         self.worn = Worn()
         self.late_waiting = False
@@ -145,7 +147,7 @@ class Minutes:
         start = int(said[0]) if len(said) else top
         if first is not None:
             start = min(start, max(first - grid.base, 0))
-        stop = top if lasting else min(top, (int(said[-1]) if len(said) else start) + WINDOW_MIN + 1)
+        stop = top if lasting else min(top, (int(said[-1]) if len(said) else start) + FELT_MIN + 1)
         hot = self.signals.pulse_open
         if start < stop:
             hot = hot or bool(self.derived.flag[start:stop].any())
@@ -228,11 +230,16 @@ class Minutes:
 
     def _learn(self, day: int, start: int, end: int, days: Days) -> None:
         grid, derived = self.grid, self.derived
-        lo, hi = max(start // MINUTE_MS - grid.base, LEAD // 2), end // MINUTE_MS - grid.base
+        lo, hi = max(start // MINUTE_MS - grid.base, WINDOW_MIN), end // MINUTE_MS - grid.base
         if hi <= lo or not (grid.hr_n[lo:hi] > 0).any():
             self.models.start_day(day, None)
             return
         x, bpm, usable = derived.lesson(lo, hi, self._sources(), days)
+        taught = days.day_index(start)
+        of_day = (days.local_minute((grid.base + lo) * MINUTE_MS) + np.arange(hi - lo)) % 1440
+        rest, _ = nightly(bpm, grid.steps[lo:hi], of_day)
+        if taught is not None and rest is not None:
+            self.nights.learn_one(taught, rest)
         with np.errstate(invalid="ignore"):
             high = (bpm - derived.expected[lo:hi]) >= derived.threshold[lo:hi]
         excluded = high | self.signals.episode_minutes(lo, hi)
@@ -273,6 +280,11 @@ class Minutes:
         ):
             out[name] = not bool(seen[max(0, top - back) : max(0, top)].any())
         return out
+
+    def strain(self, t: int, days: Days | None) -> Strain:
+        """Body strain as known on the local day of instant `t` (ms): of the last night of two days before or earlier."""
+        day = days.day_index(t) if days is not None else None
+        return self.nights.known_on(day) if day is not None else Strain()
 
     def horizon(self, clock: int) -> int:
         """Instant (ms) up to which, exclusive, the minutes are known at `clock`: nobody may look beyond it."""
@@ -331,7 +343,8 @@ class Minutes:
             "grid": meta, "tick": self.tick, "signals": self.signals.state(), "fix": anchor, "worn": self.worn.reports,
             "late": self.late_waiting, "pulse": self.pulse_ever, "touched_from": self.touched_from,
         }  # fmt: skip
-        return state, arrays | fixes | {"models": np.frombuffer(self.models.dump(), np.uint8)}
+        models = {"models": self.models.dump(), "nights": self.nights.dump()}
+        return state, arrays | fixes | {name: np.frombuffer(data, np.uint8) for name, data in models.items()}
 
     @staticmethod
     def load(state: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], days: Days, profile: Thresholds) -> Minutes:
@@ -340,6 +353,8 @@ class Minutes:
         self.grid = grid
         self.signals = Signals.from_state(state["signals"], grid, self.derived)
         self.models = DayBehind.load(arrays["models"].tobytes())
+        if "nights" in arrays:  # not in states of before they were learned
+            self.nights = RestingHeartRate.load(arrays["nights"].tobytes())
         self.whereabouts = Whereabouts.load(state["fix"], arrays)
         self.worn = Worn(state["worn"])
         self.late_waiting = bool(state["late"])

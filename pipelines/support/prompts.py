@@ -13,6 +13,7 @@ import numpy as np
 from pipelines.context.profile import Profile
 from pipelines.gate.desk import Desk, Message
 from pipelines.gate.limiter import Limiter
+from pipelines.learning.expected_heart_rate import NAME
 from pipelines.learning.receptivity import Receptivity
 from pipelines.support import conditions as cond
 from pipelines.support import places
@@ -68,9 +69,9 @@ class Prompts:
         situation = self._situation(desk, minutes, open_case, float(left), ("HEART_RATE", "LOCATION"), signal.start)
         if self.limiter.l1_too_soon(desk.now) and not situation.recent_prompt:
             situation = trial.Situation(**{**situation.__dict__, "recent_prompt": True})
-        evidence = [cond.heart_rate(signal, sid), cond.away(fix)]
+        evidence = [cond.heart_rate(signal, sid), cond.away(fix), *cond.strain(minutes.strain(signal.start, desk.days))]
         message = Message(
-            "L1", signal.start, "HEART_RATE", evidence, sid, signal.start, late=signal.late, model="hr_expected:1",
+            "L1", signal.start, "HEART_RATE", evidence, sid, signal.start, late=signal.late, model=NAME,
         )  # fmt: skip
         self._decide("L1", (sid,), situation, message, desk, minutes)
 

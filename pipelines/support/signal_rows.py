@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.gate.desk import Desk
+from pipelines.learning.expected_heart_rate import NAME
 from pipelines.support.signals import HR_EPISODE, Signal
 from pipelines.support.triggers import signal_id
 
-RULES = {HR_EPISODE: "hr-1", "LEFT_HOME": "place-1"}
+RULES = {HR_EPISODE: "hr-2", "LEFT_HOME": "place-1"}
 
 
 def tell(s: Signal, desk: Desk, more: dict[str, Any]) -> None:
@@ -17,7 +18,7 @@ def tell(s: Signal, desk: Desk, more: dict[str, Any]) -> None:
     versions = {"rule": RULES[s.kind]}
     if s.kind == HR_EPISODE:
         profile = desk.profiles.effective(s.start)
-        versions |= {"model": "hr_expected:1", "profile": str(profile.version) if profile is not None else "NONE"}
+        versions |= {"model": NAME, "profile": str(profile.version) if profile is not None else "NONE"}
     value: dict[str, Any] = {
         "signal_id": sid, "revision": s.revision, "kind": s.kind, "state": s.state, "start_time": s.start, "missing": [],
         "refs": [str(s.start), str(s.last or s.start)], "clock_suspect": False, "versions": versions,

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from pipelines.support import places
 from pipelines.support.arrivals import SETTLE_MIN
-from pipelines.support.derived import Derived
-from pipelines.support.episode import END_RUN, REST, Scan, scan
-from pipelines.support.evidence import CAPACITY, LEAD, MINUTE_MS, MinuteGrid
+from pipelines.support.derived import WINDOW_MIN, Derived
+from pipelines.support.episode import END_RUN, REST, WINDOW, Scan, scan
+from pipelines.support.evidence import CAPACITY, MINUTE_MS, MinuteGrid
 
 EVIDENCE_LATE_MS = 3_600_000  # "late" on a notification: evidence older than this when it came
 KEEP_MS = 5 * 24 * 3_600_000
@@ -85,7 +85,7 @@ class Signals:
 
     def episodes(self, top: int, before: int, tick: int) -> list[Change]:
         """Changes of heart-rate episodes by the minutes up to grid index `top`."""
-        lo = self.anchor_minute - self.grid.base - LEAD // 2
+        lo = self.anchor_minute - self.grid.base - WINDOW
         if top <= lo:
             return []
         fresh = {}
@@ -174,7 +174,7 @@ class Signals:
     def settle(self, minute: int) -> None:
         """Minutes before `minute` (since 1970) can't change any more: look for episodes from there on."""
         grid = self.grid
-        lo, hi = self.anchor_minute - grid.base - LEAD // 2, minute - grid.base
+        lo, hi = self.anchor_minute - grid.base - WINDOW, minute - grid.base
         if hi > max(lo, 0) and lo >= 0:
             self.anchor = self._scan(lo, min(hi, CAPACITY))[1]
             if self.anchor.start is not None and hi > CAPACITY:
@@ -210,7 +210,7 @@ class Signals:
             until = signal.end if signal.end is not None else horizon
             if signal.end is None:
                 signal.last = until - MINUTE_MS
-            if signal.start // MINUTE_MS >= self.grid.base + LEAD // 2:  # else its minutes have gone: as last measured
+            if signal.start // MINUTE_MS >= self.grid.base + WINDOW_MIN:  # else its minutes have gone: as last measured
                 self.measure(signal, signal.start // MINUTE_MS, until // MINUTE_MS)
             out.append(signal)
         return out

@@ -42,7 +42,7 @@ class Trend:
     def tell_day(self, row: DayRow, revision: int, daily: Daily, desk: Desk) -> None:
         """A `features.day` record; revision 1 only if late records changed it."""
         amounts = {f: (row.amounts.get(f), row.states.get(f, "ABSENT")) for f in FEATURES}
-        key = [row.valid, [list(amounts[f]) for f in FEATURES]]
+        key = [row.valid, [list(amounts[f]) for f in FEATURES], row.strain]
         if revision == 1 and self.written.get(row.index, key) == key:
             self.written.pop(row.index, None)
             return
@@ -61,7 +61,7 @@ class Trend:
         profile = desk.profiles.effective(row.start)
         value: dict[str, Any] = {
             "local_date": _date(row.index), "start_time": row.start, "end_time": row.end, "revision": revision, "valid": row.valid,
-            "features": {n: {k: v for k, v in f.items() if v is not None} for n, f in features.items()},
+            "strain": row.strain, "features": {n: {k: v for k, v in f.items() if v is not None} for n, f in features.items()},
         }  # fmt: skip
         if profile is not None:
             value["profile_version"] = profile.version

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,8 +150,28 @@ def test_state_comes_back_as_it_was() -> None:
     assert one[1] == other[1]
 
 
+def test_a_state_of_version_1_scores_as_it_did_and_learns_that_stillness_matters() -> None:
+    """Written by the regression without `still_30_min` on the lessons of days 0-11; the figures are what it said then."""
+    models = DayBehind.load((Path(__file__).parent / "fixtures" / "expected_heart_rate_1.bin").read_bytes())
+    x = day(50)[0]
+    said = models.expected(11, x)
+    assert said is not None
+    assert said[0][:4].tolist() == pytest.approx([59.92637412194628, 86.36218441732086, 59.89239899971218, 59.8955426229675])
+    assert said[1] == pytest.approx(3.0107518527839012)
+    for d in range(12, 40):
+        x, y, rest, out, worn = lesson(d)
+        models.start_day(d, (x, y - 8 * x[:, FEATURES.index("still_30_min")], rest, out, worn))
+    assert models.head.coefficients()[FEATURES.index("still_30_min")] == pytest.approx(-8, abs=1)
+
+
+def test_stillness_counts_the_minutes_since_the_last_step_up_to_thirty() -> None:
+    steps = np.array([0] * 40 + [7] + [0] * 40, float)
+    still = activity_features(steps, np.arange(81))[:, FEATURES.index("still_30_min")]
+    assert (still[[39, 40, 41, 55, 70, 80]] * 30).tolist() == pytest.approx([30, 0, 1, 15, 30, 30])
+
+
 @given(st.integers(0, 10_000), st.integers(0, 255))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)  # a busy machine is no defect
 def test_a_damaged_state_is_refused_with_an_ordinary_error(place: int, byte: int) -> None:
     models = DayBehind()
     models.start_day(1, lesson(1))
