@@ -48,9 +48,9 @@ def test_an_old_life_that_returns_is_recognised_after_twenty_five_labels() -> No
 
 def test_saved_and_loaded_it_predicts_and_learns_identically() -> None:
     model, rng = RecallClassifier(memory=60), random.Random(2)
-    for i in range(300):
+    for i in range(200):
         model.learn_one(*sample(rng, i // 100 % 2))
-        if i in (0, 1, 7, 63, 170, 299):
+        if i in (0, 1, 7, 63, 170):
             data = model.dump()
             twin = RecallClassifier.load(data)
             assert twin.dump() == data
@@ -88,7 +88,7 @@ def test_forged_states_under_a_right_checksum_are_refused_or_work() -> None:
     rng = random.Random(4)
     meta, arrays = packing.unpack("recall", lived("01", 40).dump())
     refused = 0
-    for _ in range(300):
+    for _ in range(200):
         forged = {name: a.copy() for name, a in arrays.items()}
         name = rng.choice(sorted(forged))
         a = forged[name]
@@ -104,7 +104,7 @@ def test_forged_states_under_a_right_checksum_are_refused_or_work() -> None:
             refused += 1
             continue
         assert abs(sum(model.predict_proba_one({"pulse": 1.0}).values()) - 1) < 1e-6
-    assert refused > 80
+    assert refused > 50
 
 
 @pytest.mark.parametrize("key", ["n", "current", "head", "pending", "params", "rng", "features", "classes"])
@@ -116,11 +116,11 @@ def test_forged_numbers_of_a_state_are_refused(key: str, value: object) -> None:
 
 
 def test_bytes_stay_bounded_however_many_labels_come() -> None:
-    model = lived("01010101", 120, memory=64)
+    model = lived("0101", 60, memory=64, recent=32)
     first = len(model.dump())
     rng = random.Random(8)
-    for i in range(1500):
-        model.learn_one(*sample(rng, i // 200 % 2))
+    for i in range(400):
+        model.learn_one(*sample(rng, i // 100 % 2))
     assert len(model.dump()) < first * 1.3
     assert len(model.dump()) < 8192
 
@@ -225,11 +225,12 @@ def test_the_same_bytes_under_any_hash_seed() -> None:
     assert len(said) == 1
 
 
+@pytest.mark.soak
 def test_river_s_own_checks() -> None:
     pytest.importorskip("sklearn", reason="River's checks read scikit-learn's data sets")
     from river import checks
 
-    model = RecallClassifier(memory=32, recent=16, settle=4)
+    model = RecallClassifier(memory=16, recent=8, settle=2, replay=1, max_contexts=2)
     names = set()
     for check in checks.yield_checks(model):
         name = getattr(check, "__name__", None) or check.func.__name__
