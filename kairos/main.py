@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kairos import times
+from kairos import models, times
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -30,6 +30,7 @@ OPERATOR_ERRORS = frozenset(
         "ScenarioError",
         "OutputError",
         "ArgumentError",
+        "ModelsError",
     }
 )
 INTERNAL, INTERRUPTED, USAGE = 70, 130, 2  # as in sysexits.h and the shell
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 schemas_app = typer.Typer(no_args_is_help=True, help="Topics and their schemas.")
 app.add_typer(schemas_app, name="schemas")
+app.add_typer(models.app, name="models")
 
 
 class ArgumentError(Exception):
