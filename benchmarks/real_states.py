@@ -137,7 +137,7 @@ def main() -> None:
         "PMData, high stress": pmdata("stress"),
         "Welltory, low mood": welltory(),
     }
-    print("data | people (answers) | accuracy: model / base rate | AUC, median (quartiles) | gain, nats an answer | second half | better")
+    print("data | people (answers) | accuracy: model / base rate | AUC, median (quartiles) | gain | second half | better")
     print("-|-|-|-|-|-|-")
     for name, people in sets.items():
         kept = [r for r in people.values() if len(r) >= FIRST and min(sum(y for _, y in r), sum(not y for _, y in r)) >= EACH]

@@ -112,7 +112,9 @@ def show(user: User, log: Log, date: Date = None) -> None:
     per_answer = r.lead / r.weight if r.weight else 0.0
     print(json.dumps({
         "local_date": record["value"]["local_date"],
-        "hr_expected": {"minutes": heart.n_learned, "valid_days": heart.valid_days, "warm": heart.warm, "sigma_bpm": round(heart.sigma, 2)},
+        "hr_expected": {
+            "minutes": heart.n_learned, "valid_days": heart.valid_days, "warm": heart.warm, "sigma_bpm": round(heart.sigma, 2),
+        },
         "receptivity": {"prompts": models.receptivity.n_prompts},
         "recogniser": {
             "on": r.on, "answers": r.model.n_learned, "nats_ahead_of_base_rate": round(per_answer, 4), "too_late": r.n_late,
