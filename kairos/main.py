@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kairos import flink_run, kafka, stack, times
+from kairos import flink_run, kafka, models, stack, times
 from kairos.chat import chat
 from kairos.content import app as content_app
 
@@ -34,6 +34,7 @@ OPERATOR_ERRORS = frozenset(
         "ArgumentError",
         "StackError",
         "NotSafe",
+        "ModelsError",
     }
 )
 INTERNAL, INTERRUPTED, USAGE = 70, 130, 2  # as in sysexits.h and the shell
@@ -58,6 +59,7 @@ app.command(name="chat")(chat)
 kafka.register(app)
 app.add_typer(flink_run.app, name="flink")
 stack.register(app)
+app.add_typer(models.app, name="models")
 
 
 class ArgumentError(Exception):
