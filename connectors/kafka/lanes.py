@@ -108,6 +108,7 @@ class _Partition:
     known: int = NEVER  # complete up to here
     heard: float = 0.0
     next: int = 0
+    given: int = 0  # after the last record that the client handed out
     paused: bool = False
 
 
@@ -134,6 +135,7 @@ class Lane:
         self.committed: dict[Part, int] = {}
         self._parts: dict[Part, _Partition] = {}
         self._asked = self._looked = NEVER * 1.0
+        self._quiet = False  # whether the last poll gave nothing
         self._left = self._moved = wall()
         self._look(offsets)
 
@@ -154,7 +156,9 @@ class Lane:
                 self._look({})
             except Exception:  # the broker is away: what is known stays, the next look is later
                 self._looked = now
-        for part, records in self.consumer.poll(wait_ms, most).items():
+        got = self.consumer.poll(wait_ms, most)
+        self._quiet = not any(got.values())
+        for part, records in got.items():
             self._take(part, records, self.wall())
         now = self.wall()
         if (now - self._asked) * 1000 >= ASK_MS:
@@ -183,7 +187,8 @@ class Lane:
             begins = self.consumer.begins([p for p in fresh if p not in offsets])
             self.consumer.assign(sorted({*self._parts, *fresh}))
             for part in fresh:
-                self._parts[part] = _Partition(heard=now, next=offsets.get(part, begins.get(part, 0)))
+                first = offsets.get(part, begins.get(part, 0))
+                self._parts[part] = _Partition(heard=now, next=first, given=first)
                 self.consumer.seek(part, self._parts[part].next)
             for part, p in self._parts.items():
                 if part not in fresh:  # assigning anew forgets positions and pauses
@@ -213,6 +218,7 @@ class Lane:
         if p is None or not records:
             return
         p.waiting.extend((r, now) for r in records)
+        p.given = records[-1].offset + 1
         p.heard = now
         p.known = max(p.known, max(r.timestamp for r in records) - 1)
 
@@ -225,10 +231,17 @@ class Lane:
             return
         for part, end in ends.items():
             p = self._parts[part]
-            if end <= self.consumer.position(part):
+            if end <= self._position(part):
                 p.known = max(p.known, int(now * 1000) - self.hold_ms)
                 p.heard = now
         self._asked = now
+
+    def _position(self, part: Part) -> int:
+        """Next offset to be read. The client's own position also passes over transaction markers, but it may be ahead of what it
+        has handed out: it counts only after a poll that gave nothing.
+        """
+        given = self._parts[part].given
+        return max(given, self.consumer.position(part)) if self._quiet else given
 
     def _balance(self) -> None:
         """A partition that is far ahead of the others waits for them, so that memory stays bounded."""
@@ -265,7 +278,7 @@ class Lane:
                 records.append(record)
             if records:
                 out[part] = records
-            p.next = p.waiting[0][0].offset if p.waiting else self.consumer.position(part)
+            p.next = p.waiting[0][0].offset if p.waiting else self._position(part)
         if clock > self.clock:
             self._moved = now
         self.clock = clock

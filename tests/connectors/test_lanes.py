@@ -274,3 +274,25 @@ def test_every_partition_is_in_exactly_one_lane() -> None:
     partitions = {"a": list(range(12)), "b": list(range(6))}
     found = [p for lane in range(6) for p in parts_of(lane, 6, partitions)]
     assert sorted(found) == sorted((t, p) for t, ps in partitions.items() for p in ps)
+
+
+class Ahead(Log):
+    """A client whose position runs ahead of the records it has handed out, as kafka-python's does at times."""
+
+    def position(self, part: Part) -> int:
+        return len(self.records[part])
+
+
+def test_a_position_ahead_of_what_was_handed_out_skips_nothing() -> None:
+    log, wall = Ahead([HEART, SEARCH]), Wall(T0 + 100_000)
+    log.put(HEART, *range(T0, T0 + 40))
+    log.put(SEARCH, T0 + 20)
+    log.most = 1
+    lane, seen = a_lane(log, wall), []
+    for _ in range(60):
+        wall.s += 1.5
+        ready = lane.pull(0, 1000)
+        seen += [r.timestamp for records in ready.records.values() for r in records]
+        assert ready.offsets[HEART] <= log.at[HEART]
+    assert sorted(seen) == sorted([*range(T0, T0 + 40), T0 + 20])
+    assert not lane.breaks
