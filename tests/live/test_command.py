@@ -46,7 +46,7 @@ def test_a_range_of_topics_is_replayed_by_its_address_and_a_live_run_ends_at_an_
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["run", "--runner", "spark"], "not known"),
+        (["run", "--runner", "spark"], "direct or flink"),
         (["run", "--format", "xml"], "avro or json"),
         (["replay", "kafka://", "--out", "x"], "kafka:"),
         (["topics", "acls", "--user", "boss=me"], "ROLE=NAME"),
