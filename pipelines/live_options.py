@@ -39,7 +39,7 @@ class LiveOptions:
 
     hold_s: float = 2.0
     max_hold_s: float = 10.0
-    slice_s: float = 1.0
+    slice_s: float = 0.5
     in_memory: int = 500
     people: int = 400
     slice_rows: int = 100_000
