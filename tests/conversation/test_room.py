@@ -295,6 +295,49 @@ def test_S5_nothing_that_was_written_is_found_anywhere_and_nobody_meets_silence(
     assert CANARY not in json.dumps(bot.room.state())
 
 
+class Telltale(Spy):
+    """Fails in one step, with what was said in the error."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__()
+        self.step, self.said, self.failed = step, "", 0
+
+    def read(self, text: str) -> Vectors:
+        self.said = text
+        self._tell("read")
+        return super().read(text)
+
+    def safety_of(self, z: Vectors) -> dict[str, float]:
+        self._tell("safety_of")
+        return super().safety_of(z)
+
+    def intent_of(self, z: Vectors) -> dict[str, float]:
+        self._tell("intent_of")
+        return super().intent_of(z)
+
+    def _tell(self, step: str) -> None:
+        if step == self.step:
+            self.failed += 1
+            raise ValueError(f"cannot read {self.said!r}")
+
+
+@pytest.mark.parametrize("step", ["read", "safety_of", "intent_of"])
+def test_S5_the_error_of_a_failing_model_tells_nobody_what_was_said(  # noqa: N802
+    step: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(0)
+    models = Telltale(step)
+    bot = Bot(view=True, room=Conversation(models))
+    for said in (f"i can't sleep {CANARY}", f"my week was odd, {CANARY} said so", f"i want to die {CANARY}"):
+        bot.says(said)
+        assert bot.replies(), "nobody who writes meets silence"
+    bot.later(2 * DAY)
+    assert models.failed
+    printed = capfd.readouterr()
+    seen = [caplog.text, printed.out, printed.err, json.dumps(bot.desk.out), json.dumps(bot.room.state())]
+    assert not any(CANARY in where for where in seen)
+
+
 @settings(max_examples=25, deadline=None)
 @given(cut=st.lists(st.booleans(), min_size=7, max_size=7))
 def test_a_restart_anywhere_changes_nothing(cut: list[bool]) -> None:

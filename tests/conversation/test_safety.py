@@ -13,21 +13,34 @@ from content.lexicon import Lexicon
 from pipelines.conversation.models import Models, default_models, phrases, train
 from pipelines.conversation.safety import CLASSES, judge
 
-CASES: dict[str, list[dict[str, Any]]] = yaml.safe_load(
-    (Path(__file__).parent / "risk_cases.yaml").read_text(encoding="utf-8")
-)
+Cases = dict[str, list[dict[str, Any]]]
+SETS: dict[str, Cases] = {
+    name: yaml.safe_load((Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8"))
+    for name in ("risk_cases", "risk_cases_2", "risk_cases_3")
+}
+CASES = SETS["risk_cases"]
 
 
 @functools.cache
-def found(lang: str) -> list[str]:
+def found(lang: str, name: str = "risk_cases") -> list[str]:
     models, lexicon = default_models(), Lexicon.load()
-    judged = [judge(c["text"], lang, lexicon, lambda c=c: models.safety.score_one(c["text"])) for c in CASES[lang]]
+    judged = [judge(c["text"], lang, lexicon, lambda c=c: models.safety.score_one(c["text"])) for c in SETS[name][lang]]
     return ["SAFE" if j is None else j.category or "RISK" for j in judged]
 
 
-@pytest.mark.parametrize(("lang", "recall", "specificity"), [("en", 0.85, 0.70), ("de", 0.85, 0.75)])
-def test_recall_and_specificity_do_not_fall(lang: str, recall: float, specificity: float) -> None:
-    pairs = list(zip(CASES[lang], found(lang), strict=True))
+@pytest.mark.parametrize(
+    ("name", "lang", "recall", "specificity"),
+    [
+        ("risk_cases", "en", 0.90, 0.70),
+        ("risk_cases", "de", 0.90, 0.75),
+        ("risk_cases_2", "en", 0.75, 0.70),
+        ("risk_cases_2", "de", 0.90, 0.75),
+        ("risk_cases_3", "en", 0.70, 0.70),
+        ("risk_cases_3", "de", 0.75, 0.75),
+    ],
+)
+def test_recall_and_specificity_do_not_fall(name: str, lang: str, recall: float, specificity: float) -> None:
+    pairs = list(zip(SETS[name][lang], found(lang, name), strict=True))
     unsafe = [got != "SAFE" for case, got in pairs if case["is"] != "SAFE"]
     safe = [got == "SAFE" for case, got in pairs if case["is"] == "SAFE"]
     assert sum(unsafe) / len(unsafe) >= recall
@@ -48,7 +61,7 @@ def test_every_case_has_a_reason_and_a_class_and_none_was_trained_on() -> None:
     trained = {p.casefold() for said in phrases("safety")[0].values() for p in said} - {
         "my uncle hits me when mum is away"
     }
-    for cases in CASES.values():
+    for cases in (cases for one in SETS.values() for cases in one.values()):
         for case in cases:
             assert case["why"]
             assert case["is"] in (*CLASSES, "RISK", "SAFE")
