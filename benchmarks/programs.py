@@ -229,9 +229,9 @@ GROUPS = {"kitchen": 0.3, "family": -0.2, "clothes": 0.0}  # ability of the lear
 def bank(words: int) -> Catalogue:
     """An approved pool of so many words, a third in each group, difficulties the quantiles of N(0, 1)."""
     b = NormalDist().inv_cdf
+    tags = [{"group": sorted(GROUPS)[i % 3], "difficulty": f"{b((i + 0.5) / words):.3f}"} for i in range(words)]
     out = [
-        Entry(f"word-{i:03}", "APHASIA_ITEM", {"group": sorted(GROUPS)[i % 3], "difficulty": f"{b((i + 0.5) / words):.3f}"}, 0, 2 * NOON)
-        for i in range(words)
+        Entry(f"word-{i:03}", "APHASIA_ITEM", t, 0, 2 * NOON) for i, t in enumerate(tags)
     ]
     only = Catalogue(catalogue().library)
     only.entries = lambda kind, program, desk: out  # type: ignore[method-assign]
