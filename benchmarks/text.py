@@ -143,7 +143,7 @@ def dreaddit(folder: Path, encoder: Encoder | None) -> dict[str, float]:
     every = rows("dreaddit_train.csv", folder)
     truth = np.array([r["label"] == "1" for r in every])
     labels = ["stress" if t else "other" for t in truth]
-    scores, classes, fold, _ = cross_validated([r["text"] for r in every], labels, TextFeatures(encoder, R), 0.3)
+    scores, classes, fold, _ = cross_validated([r["text"] for r in every], labels, TextFeatures(encoder, 0), 1.0)
     return {"dreaddit f1": f1(truth, said(scores[:, classes.index("stress")], truth, fold, 0.1, 0.9))}
 
 
@@ -153,7 +153,7 @@ def goemotions(folder: Path, encoder: Encoder | None) -> dict[str, float]:
     with (folder / "goemotions_train.tsv").open(encoding="utf-8") as f:
         every = [line.rstrip("\n").split("\t") for line in f]
     labels = [[names[int(i)] for i in r[1].split(",")] for r in every]
-    scores, classes, fold, _ = cross_validated([r[0] for r in every], labels, TextFeatures(encoder, R), 0.5)
+    scores, classes, fold, _ = cross_validated([r[0] for r in every], labels, TextFeatures(encoder, R, gamma=0.3), 6.0)
     found = []
     for j, name in enumerate(classes):
         truth = np.array([name in several for several in labels])
