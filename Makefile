@@ -6,12 +6,13 @@ LOG ?= examples/log
 OUT ?= out/run
 CONFIG := $(wildcard examples/kairos.toml)
 
-.PHONY: help run test lint bench soak clean venv
+.PHONY: help run test lint bench bench-forgetting soak clean venv
 
 help:
 	@echo "make run    replay the bundled log ($(LOG)) into $(OUT) and say who was told what, when and why"
 	@echo "make test   all tests    make lint   style, types, content, schemas; edits nothing"
 	@echo "make bench  speed, memory, state; writes benchmarks/RESULTS.md    make soak   the slow tests"
+	@echo "make bench-forgetting   do the models keep what they knew? FULL=1: all 13 streams"
 	@echo "make clean  remove .venv, caches and out/"
 
 venv:
@@ -32,6 +33,11 @@ lint: venv
 
 bench: venv
 	@$(PY) -m benchmarks
+
+bench-forgetting: venv
+	@$(PY) -m pip install -q "scikit-learn>=1.7,<1.10"
+	@$(if $(FULL),$(PY) -m pip install -q --no-deps "seglearn==1.2.5",true)
+	@nice -n 5 $(PY) -m benchmarks.forgetting $(if $(FULL),--full)
 
 soak: venv
 	@$(PY) -m pytest -n 2 -m soak

@@ -2,7 +2,7 @@
 
 from setuptools import find_namespace_packages, setup
 
-ROOMS = ("schemas", "connectors", "pipelines", "content", "simulator", "kairos")
+ROOMS = ("schemas", "connectors", "pipelines", "content", "simulator", "kairos", "deploy")
 
 setup(
     name="kairos-jitai",
@@ -17,12 +17,13 @@ setup(
         "content": ["**/*.yaml", "**/*.json", "**/*.md", "**/*.bin"],
         "simulator": ["**/*.yaml"],
         "kairos": ["py.typed"],
+        "deploy": ["**/*.xml", "**/*.sha256", "**/*.yaml", "**/*.java", "**/*.json", "**/Dockerfile"],
     },
     install_requires=[
         "apache-beam>=2.77,<2.78",
         "river>=0.26.1,<0.27",
         "pyarrow>=23,<27",
-        "kafka-python>=3.0.12,<3.1",
+        "kafka-python[crc32c,lz4,zstd]>=3.0.12,<3.1",
         "numpy>=2.1,<3",
         "scipy>=1.14,<2",
         "fastavro>=1.12,<2",
@@ -34,6 +35,7 @@ setup(
         "PyYAML>=6.0,<7",
         "typer>=0.20,<1",
         "rich>=14,<16",
+        "prometheus-client>=0.23,<1",
     ],
     extras_require={
         "dev": [

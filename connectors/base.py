@@ -47,6 +47,11 @@ class Source(ABC):
     last: int | None
     records_in: Counter[str]
 
+    @property
+    def places(self) -> list[str]:
+        """What stands before the colon of a position (`path:line`, `partition:offset`), by `_file`."""
+        return self.files
+
     @abstractmethod
     def plan(self, max_rows: int = 250_000) -> list[tuple[int, int]]:
         """Slices (from, to] of the log's clock of about `max_rows` rows: contiguous, covering (first - 1, last]."""

@@ -16,6 +16,7 @@ from connectors.base import NotALog, Sink
 from schemas import TOPICS, rows
 
 ROW_GROUP = 65_536
+ROW_GROUP_OF = {"model.snapshot": 1_024}  # rows of several KB each
 UUID_CHARS = 36
 
 
@@ -59,7 +60,7 @@ class LogSink(Sink):
             return
         waiting = self._waiting.setdefault(topic, [])
         waiting.append(table)
-        if sum(len(t) for t in waiting) >= ROW_GROUP:
+        if sum(len(t) for t in waiting) >= _group(topic):
             self._drain(topic, last=False)
 
     def close(self) -> None:
@@ -81,9 +82,10 @@ class LogSink(Sink):
     def _drain(self, topic: str, *, last: bool) -> None:
         """Whole row groups go out; the rest waits for the next slice."""
         table = pa.concat_tables(self._waiting[topic]).combine_chunks()
-        whole = len(table) if last else len(table) // ROW_GROUP * ROW_GROUP
+        group = _group(topic)
+        whole = len(table) if last else len(table) // group * group
         if whole:
-            self._writer(topic).write_table(table.slice(0, whole), row_group_size=ROW_GROUP)
+            self._writer(topic).write_table(table.slice(0, whole), row_group_size=group)
         self._waiting[topic] = [table.slice(whole)] if whole < len(table) else []
 
     def _writer(self, topic: str) -> pq.ParquetWriter:
@@ -99,6 +101,10 @@ class LogSink(Sink):
                 path, schema, compression="zstd", use_dictionary=words, write_statistics=["event_time", "ingest_time"]
             )
         return self._writers[topic]
+
+
+def _group(topic: str) -> int:
+    return ROW_GROUP_OF.get(topic, ROW_GROUP)
 
 
 def in_order(table: pa.Table) -> pa.Table:

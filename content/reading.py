@@ -16,7 +16,7 @@ def ease(text: str, locale: str) -> float:
     Syllables are groups of vowels; a silent English e at the end is not one.
 
     >>> round(ease("You can call at any time. Help is there.", "en-GB"))
-    99
+    108
     """
     plain = _PLACE.sub("", text)
     words = _WORD.findall(plain)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kairos import times
+from kairos import flink_run, kafka, models, stack, times
 from kairos.chat import chat
 from kairos.content import app as content_app
 
@@ -32,6 +32,9 @@ OPERATOR_ERRORS = frozenset(
         "ScenarioError",
         "OutputError",
         "ArgumentError",
+        "StackError",
+        "NotSafe",
+        "ModelsError",
     }
 )
 INTERNAL, INTERRUPTED, USAGE = 70, 130, 2  # as in sysexits.h and the shell
@@ -53,6 +56,10 @@ schemas_app = typer.Typer(no_args_is_help=True, help="Topics and their schemas."
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(content_app, name="content")
 app.command(name="chat")(chat)
+kafka.register(app)
+app.add_typer(flink_run.app, name="flink")
+stack.register(app)
+app.add_typer(models.app, name="models")
 
 
 class ArgumentError(Exception):
@@ -62,7 +69,8 @@ class ArgumentError(Exception):
 @app.command()
 def replay(
     log: Annotated[
-        list[Path], typer.Argument(metavar="LOG...", help="Log folders: LOG/<topic>/*.jsonl[.gz] or *.parquet.")
+        list[Path],
+        typer.Argument(metavar="LOG...", help="Log folders: LOG/<topic>/*.jsonl[.gz] or *.parquet; or one kafka://HOST:PORT?from=T&to=T."),
     ],
     out: Annotated[Path, typer.Option("--out", help="New folder for the output records and report.json.")],
     from_: Annotated[
@@ -86,12 +94,19 @@ def replay(
 
     Example: kairos replay examples/log --out out/run
     """
+    url = _kafka_url(log)
+    if url is not None:
+        from connectors.kafka.options import KafkaOptions
+        from connectors.kafka.source import parse_url
+
+        kafka_options, url_from, url_to = parse_url(url, KafkaOptions.load(config))
+        from_, to = from_ or url_from, to or url_to
     start, end = _instant("--from", from_), _instant("--to", to)
     if start is not None and end is not None and start > end:
         raise ArgumentError("--from is later than --to")
     if fmt not in ("jsonl", "parquet"):
         raise ArgumentError(f"--format is jsonl or parquet, not {fmt!r}")
-    for folder in log:
+    for folder in log if url is None else ():
         if not folder.is_dir():
             raise ArgumentError(f"{folder}: no such log folder")
     if state is None:
@@ -107,8 +122,9 @@ def replay(
 
     with _Progress("replay") as bar:
         report = graph.replay(
-            log, out, start=start, end=end, fmt=fmt, state_dir=state, settings=settings, progress=bar.share
-        )
+            log if url is None else kafka_options, out, start=start, end=end, fmt=fmt, state_dir=state, settings=settings,
+            progress=bar.share,
+        )  # fmt: skip
     if as_json:
         print((out / "report.json").read_text(encoding="utf-8").rstrip("\n"))
         return
@@ -186,6 +202,14 @@ def _instant(option: str, text: str | None) -> int | None:
         return None if text is None else times.parse(text)
     except ValueError as error:
         raise ArgumentError(f"{option}: {error}") from None
+
+
+def _kafka_url(log: list[Path]) -> str | None:
+    """`kafka://…` as it was typed: a path has lost one of the slashes."""
+    found = [str(p) for p in log if str(p).startswith("kafka:/")]
+    if found and len(log) > 1:
+        raise ArgumentError("kafka:// stands alone, not beside other logs")
+    return "kafka://" + found[0].removeprefix("kafka:").lstrip("/") if found else None
 
 
 def _must_be_free(out: Path) -> None:

@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from connectors.base import Source, Whose
+from connectors.kafka.options import KafkaOptions
 from connectors.log_sink import LogSink
 from connectors.log_source import LogSource
 from connectors.spool import Spool, in_order
@@ -113,8 +114,66 @@ class Carrier:
 _numbers = count(1)
 
 
+# -- machines of a live slice -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Work:
+    """A machine to be run, and what is to be known of it afterwards.
+
+    Parameters
+    ----------
+    until
+        Up to when (ms of the log's clock).
+    due, seen
+        Set by the step: when it must be run next; partition → last offset read of this person.
+    """
+
+    user: str
+    until: int
+    due: int | None = None
+    seen: dict[tuple[str, int], int] = field(default_factory=dict)
+
+
+LiveStep = Callable[[Work], tuple[list[Stepped], tuple[bytes, bytes]]]
+_live: dict[int, tuple[list[Work], LiveStep, list[Any]]] = {}
+
+
+class LiveWork(beam.DoFn):  # type: ignore[misc]
+    """Number of a live slice → the machines that are run in it."""
+
+    def process(self, number: int) -> Iterator[tuple[int, int]]:
+        for i in range(len(_live[number][0])):
+            yield number, i
+
+
+class LiveMachine(beam.DoFn):  # type: ignore[misc]
+    """One machine of a live slice."""
+
+    def process(self, element: tuple[int, int]) -> None:
+        work, act, done = _live[element[0]]
+        done.append((element[1], act(work[element[1]])))
+
+
+def carry(work: list[Work], act: LiveStep) -> list[tuple[list[Stepped], tuple[bytes, bytes]]]:
+    """One bounded run over the machines of a live slice; what each gave, in the order of `work`."""
+    if not work:
+        return []
+    number = next(_numbers)
+    done: list[Any] = []
+    _live[number] = work, act, done
+    options = PipelineOptions(["--direct_num_workers=1", "--direct_running_mode=in_memory"])
+    try:
+        with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+            slices = pipeline | "Slice" >> beam.Create([number], reshuffle=False)
+            slices | "LiveWork" >> beam.ParDo(LiveWork()) | "LiveMachine" >> beam.ParDo(LiveMachine())
+    finally:
+        del _live[number]
+    return [given for _, given in sorted(done, key=lambda d: d[0])]
+
+
 def replay(
-    logs: list[Path],
+    logs: list[Path] | KafkaOptions,
     out: Path,
     *,
     start: int | None = None,
@@ -128,6 +187,8 @@ def replay(
 
     Parameters
     ----------
+    logs
+        Log folders, or a Kafka cluster whose input topics are read up to where they end now.
     start, end
         ms of the log's clock; both inclusive. None = the whole log.
     fmt
@@ -154,10 +215,10 @@ def replay(
     kept = folder.load()
     begin = start if kept is None else max(kept.clock + 1, start or 0)
     told = progress or _quiet
-    with LogSource(logs, start=begin, end=end, progress=lambda share: told(READING * share)) as source:
+    with _source(logs, begin, end, lambda share: told(READING * share)) as source:
         sink = LogSink(out, fmt, append=kept is not None)
         run = _Replay(
-            source, sink, Report(source.files, kept.report if kept is not None else None), settings, library, kept
+            source, sink, Report(source.places, kept.report if kept is not None else None), settings, library, kept
         )
         clock = run.go(end, lambda share: told(READING + (1 - READING) * share))
         sink.close()
@@ -166,6 +227,14 @@ def replay(
     folder.save(Kept(clock, run.carrier.states, run.packs, finished))
     write(out / "report.json", finished)
     return finished
+
+
+def _source(logs: list[Path] | KafkaOptions, start: int | None, end: int | None, progress: Progress) -> Source:
+    if isinstance(logs, KafkaOptions):
+        from connectors.kafka.source import KafkaSource
+
+        return KafkaSource(logs, start=start, end=end, progress=progress)
+    return LogSource(logs, start=start, end=end, progress=progress)
 
 
 class _Replay:

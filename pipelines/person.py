@@ -23,7 +23,7 @@ from pipelines.ingest import IngestResult
 from pipelines.learning import packing
 from pipelines.rooms import rooms
 from pipelines.settings import Settings
-from pipelines.support import inbox
+from pipelines.support import inbox, snapshot
 from pipelines.support.acute import Acute
 from pipelines.support.arrivals import Queue
 from pipelines.support.daily import Daily, DayRow
@@ -32,6 +32,7 @@ from pipelines.support.minute_rows import minute_table
 from pipelines.support.minutes import Minutes
 from pipelines.support.monitor import Monitor
 from pipelines.support.prompts import Prompts
+from pipelines.support.recognition import Recogniser, Recognition
 from pipelines.support.reminders import Reminders
 from pipelines.support.signal_rows import tell
 from pipelines.support.signals import Change
@@ -62,6 +63,7 @@ class Person:
         self.acute = Acute()
         self.trend = Trend()
         self.prompts = Prompts()
+        self.recognition = Recognition()
         self.reminders = Reminders()
         self.daily = Daily()
         self.monitor = Monitor()
@@ -211,7 +213,8 @@ class Person:
     def _changed(self, change: Change) -> None:
         assert self.minutes is not None
         s = change.signal
-        tell(s, self.desk)
+        more = self.recognition.of(s.last or s.start, self.minutes, self.desk) if s.kind == "HR_EPISODE" else {}
+        tell(s, self.desk, more)
         if s.kind == "HR_EPISODE":
             if self.acute.flags:
                 self.acute.review(self.desk, self.minutes)
@@ -252,6 +255,8 @@ class Person:
     def _evidence(self, topic: str, record: dict[str, Any], value: dict[str, Any]) -> None:
         if topic == "selfreport" and value["instrument"] == "MOOD" and "total" in value:
             self.prompts.mood(float(value["total"]), self.desk.now, self.desk)
+        if topic == "selfreport":
+            self.recognition.take(record, self.prompts.asked, self.desk)
         flag = flag_of(topic, record, record.get("event_id") in self.suspect) if "value" in record else None
         self._weigh([flag] if flag is not None else [])
         for room in self.rooms:
@@ -290,6 +295,7 @@ class Person:
         self.daily.advance(fresh.now, self._days())  # what arrived before goes too
         self.desk, self.minutes, self.daily = fresh, self.minutes.emptied(fresh.now), self.daily.emptied()
         self.acute, self.trend, self.prompts, self.reminders = Acute(), Trend(), Prompts(), Reminders()
+        self.recognition = Recognition()
         self.rooms, self.monitor = rooms(), self.monitor.emptied(fresh.now)
 
     # -- timers -------------------------------------------------------------------------------------------------------
@@ -354,10 +360,28 @@ class Person:
             self.daily.close(day.index)
             self.learned = day.index
         yesterday = [d for d in held if d.index == today.index - 1]
+        if over:
+            self.recognition.learn(over[-1].end_time, self.minutes, self.desk)
         keep_from = yesterday[0].start_time if yesterday else today.start_time
         self.minutes.start_day(today.index, [(d.start_time, d.end_time) for d in over], keep_from, days)
+        snapshot.tell(self.models(), today.local_date, self.desk)
         self.desk.timers.set(today.at(MORNING_MIN), "MORNING")
         self._forget()
+
+    def models(self) -> snapshot.Models:
+        """Everything that learns."""
+        assert self.minutes is not None
+        return snapshot.Models(self.minutes.models, self.prompts.receptivity, self.recognition.model)
+
+    def roll_back(self, then: snapshot.Models, object_id: str, now: int) -> list[dict[str, Any]]:
+        """Go on with the models of a snapshot from `now` (ms) on; the audit records to append."""
+        assert self.minutes is not None
+        self._now(now)
+        models = snapshot.roll_back(self.models(), then, self.desk, object_id)
+        self.minutes.models, self.prompts.receptivity = models.heart, models.receptivity
+        self.recognition = Recognition(models.recogniser)
+        said, self.desk.out = self.desk.out["audit"], defaultdict(list)
+        return said
 
     def _final(self, day: Day) -> DayRow:
         """The row of a day whose lateness is over: that of its morning, unless something came after it."""
@@ -416,6 +440,7 @@ class Person:
             arrays |= waiting
             meta |= {
                 "desk": self.desk.state(), "acute": self.acute.state(), "trend": self.trend.state(), "prompts": self.prompts.state(),
+                "recogniser": self.recognition.model.state(),
                 "reminders": self.reminders.state(), "daily": self.daily.state(), "rooms": {r.name: r.state() for r in self.rooms},
                 "learned": self.learned, "offset": self.offset,
             }  # fmt: skip
@@ -434,6 +459,8 @@ class Person:
                 person.acute = Acute.from_state(meta["acute"])
                 person.trend = Trend.from_state(meta["trend"])
                 person.prompts = Prompts.from_state(meta["prompts"])
+                if "recogniser" in meta:  # states of before it existed go on without
+                    person.recognition = Recognition(Recogniser.from_state(meta["recogniser"]))
                 person.reminders = Reminders.from_state(meta["reminders"])
                 person.daily = Daily.from_state(meta["daily"])
                 for room in person.rooms:

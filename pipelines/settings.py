@@ -9,6 +9,7 @@ from typing import Any
 
 RULE_VERSION = "a1-1"
 DEMO_STUDY_KEY = "kairos-demo"
+ELSEWHERE = frozenset({"kafka", "live"})  # sections that say how, not what: they don't change what comes out
 
 
 class SettingsError(ValueError):
@@ -91,6 +92,8 @@ _KEYS: dict[tuple[str, str], tuple[str, type]] = {
 def _known(data: dict[str, Any], where: str) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for section, values in data.items():
+        if section in ELSEWHERE:
+            continue
         if not isinstance(values, dict):
             raise SettingsError(f"{where}: {section} must be a [section]")
         for key, value in values.items():

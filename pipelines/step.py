@@ -13,7 +13,7 @@ import pyarrow as pa
 from content.lexicon import Lexicon
 from content.library import Library
 from pipelines.ingest import Ingest, IngestResult, IngestState
-from pipelines.ingest.machine import TimedTerm
+from pipelines.ingest.machine import MADE_FROM, TimedTerm
 from pipelines.person import Person
 from pipelines.settings import Settings
 from schemas import TOPICS
@@ -39,9 +39,16 @@ class Shared:
 
 @dataclass
 class Stepped:
-    """What one person's slice gave: output rows by topic, and the counts of ingest."""
+    """What one person's slice gave: output rows by topic, and the counts of ingest.
+
+    Parameters
+    ----------
+    made
+        Topics among `tables` that hold what ingest made of raw records.
+    """
 
     user: str
+    made: frozenset[str] = frozenset()
     tables: dict[str, pa.Table] = field(default_factory=dict)
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     came: IngestResult = field(default_factory=IngestResult)
@@ -87,7 +94,7 @@ class Machine:
         self.person.use(shared.library, shared.lexicon)
         said = self.person.run(came, until)
         self.held.forget(until)
-        out = Stepped(self.user, came=came)
+        out = Stepped(self.user, frozenset(MADE_FROM[t] for t in tables if t in MADE_FROM), came=came)
         for topic, rows in said.items():
             if isinstance(rows, list):
                 if rows:

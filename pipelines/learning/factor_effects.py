@@ -112,6 +112,8 @@ class Fit:
         Posterior mean of the residual standard deviation.
     n
         Trials.
+    log_evidence
+        Logarithm of the marginal likelihood of the outcomes, up to a constant that depends on the outcomes alone.
     """
 
     layout: Layout
@@ -119,6 +121,7 @@ class Fit:
     cov: Floats
     noise: float
     n: int
+    log_evidence: float = 0.0
 
     def effect(self, factor: str, level: str) -> Effect:
         """Effect of a level against the mean of its factor's levels."""
@@ -191,11 +194,12 @@ def fit(
             covs.append(cho_solve(root, np.eye(d + extra)[:, :d])[:d])
             noises.append(unit)
     p = np.exp(np.array(logs) - max(logs))
+    log_evidence = max(logs) + math.log(float(p.mean()))
     p /= p.sum()
     mean = p @ np.array(means)
     off = np.array(means) - mean
     cov = np.einsum("i,ijk->jk", p, np.array(covs)) + np.einsum("i,ij,ik->jk", p, off, off)
-    return Fit(layout, mean, (cov + cov.T) / 2, float(p @ np.array(noises)) * layout.scale, n)
+    return Fit(layout, mean, (cov + cov.T) / 2, float(p @ np.array(noises)) * layout.scale, n, log_evidence)
 
 
 def discount(n: int, keep: float) -> Floats:

@@ -30,6 +30,7 @@ WINDOW, EASIER = 10, 10
 TIRED_ACCURACY, TIRED_LATENCY = 0.20, 1.5
 HELPED, UNAIDED, ACCURATE, RELOCK, LAST_CUE = 3, 0.80, 0.60, 0.50, 3
 GROWN, HARDER = 0.80, 0.5
+DRILLED = 1  # misses of an item in a session after which it waits for its turn [choice]
 
 
 class Practice:
@@ -96,28 +97,38 @@ def decide(session: Session, mem: Practice, desk: Desk, catalogue: Catalogue, ca
 
 
 def _choose(session: Session, mem: Practice, approved: dict[str, Entry], desk: Desk) -> tuple[str, str]:
-    """Due LEARNED first, then ACTIVE, NEW only while the mix stays within 60-85 % predicted success."""
+    """Due LEARNED first, then ACTIVE, NEW only while the mix stays within 60-85 % predicted success.
+
+    What was missed in the session is not drilled on: it comes again in its turn and in the sessions to come, because
+    right answers spread over sessions hold better than as many within one (Schuchard et al. 2020, Cognition 198:104216). For
+    the same reason the time in which nothing is due goes to what was asked longest ago.
+    """
     known = {k: v for k, v in mem.items.items() if k in approved and v.state != NEW}
     last = session.own.get("asked", [None])[0]
     due = {k: v for k, v in known.items() if v.state == LEARNED and v.due <= desk.now and k != last}
     if due:
         return _of_group(session, mem, due, desk), "DUE"
     active = {k: v for k, v in known.items() if v.state == ACTIVE}
-    ready = {k: v for k, v in active.items() if v.due <= desk.now}
+    missed = session.own.get("missed", {})
+    ready = {k: v for k, v in active.items() if v.due <= desk.now and missed.get(k, 0) < DRILLED}
     if ready:
         return _of_group(session, mem, ready, desk), "ACTIVE"
     fresh = {k: Item(_group(e), _b(e)) for k, e in approved.items() if k not in known}
-    new = _new(session, mem, list(active.values()), fresh, desk)
+    mix = [v for k, v in known.items() if v.state == ACTIVE or v.last >= session.start]
+    new = _new(session, mem, mix, fresh, desk)
     if new is not None:
         return new, "NEW"
-    waiting = active or known
-    if waiting:
-        return min(waiting, key=lambda k: (waiting[k].due, k)), "ACTIVE"
+    if known:
+        oldest = min(known, key=lambda k: (k == last, known[k].last, k))
+        return oldest, "ACTIVE" if oldest in active else "DUE"
     return min(fresh, key=lambda k: (fresh[k].b, k)), "NEW"  # everything is too hard: the easiest there is
 
 
 def _new(session: Session, mem: Practice, mix: list[Item], fresh: dict[str, Item], desk: Desk) -> str | None:
-    """A new item whose entry leaves the predicted success of the mix within 60-85 %; of those the group's nearest its middle."""
+    """A new item whose entry leaves the predicted success of the mix within 60-85 %; of those the group's nearest its middle.
+
+    The mix is what the session has asked and what is ACTIVE.
+    """
     fits = {}
     for k, item in fresh.items():
         p = success(mem.groups, [*mix, item])
@@ -146,13 +157,14 @@ def _of_group(session: Session, mem: Practice, found: dict[str, Item], desk: Des
 
 
 def _easiest(session: Session, mem: Practice, approved: dict[str, Entry]) -> tuple[str, str]:
-    """The easier block: what is most likely right and was asked longest ago in it."""
-    asked: list[str] = session.own.setdefault("easy", [])
+    """The easier block: of what is likely right (or else the likeliest tenth) the one asked longest ago."""
     pool = {k: mem.items.get(k) or Item(_group(e), _b(e)) for k, e in approved.items()}
-    free = {k: v for k, v in pool.items() if k not in asked} or pool
-    best = max(sorted(free), key=lambda k: p_correct(mem.groups[free[k].group].theta, free[k].b))
-    session.own["easy"] = [*asked, best][-EASIER:]
-    return best, "FATIGUE"
+    p = {k: p_correct(mem.groups[v.group].theta, v.b) for k, v in pool.items()}
+    likely = sorted(p, key=lambda k: (-p[k], k))
+    easy = [k for k in likely if p[k] >= MIX[1]]
+    least = max(EASIER, len(likely) // 10)
+    easy = easy if len(easy) >= least else likely[:least]
+    return min(easy, key=lambda k: (pool[k].last, -p[k], k)), "FATIGUE"
 
 
 def _ask(session: Session, mem: Practice, e: Entry, reason: str, cue: int, desk: Desk) -> None:
@@ -197,11 +209,11 @@ def answer(
     entries = {e.item_id: e for e in catalogue.entries("APHASIA_ITEM", "APHASIA", desk)}
     entry = entries.get(item_id)
     group = factors.get("group") or (_group(entry) if entry is not None else "other")
-    item = mem.know(item_id, group, _b(entry) if entry is not None else 0.0)
+    mem.know(item_id, group, _b(entry) if entry is not None else 0.0)
     right = bool(value["correct"])
     if session.own.get("trial") != f"{value.get('trial_id')}|{item_id}":
         session.own["trial"] = f"{value.get('trial_id')}|{item_id}"
-        _first(session, mem, item, value, CREDIT[min(cue, LAST_CUE)] if right else 0.0, right and cue == 0, desk)
+        _first(session, mem, item_id, value, CREDIT[min(cue, LAST_CUE)] if right else 0.0, right and cue == 0, desk)
     if session.stopped is not None or session.ended:
         return
     if not right:
@@ -214,11 +226,15 @@ def answer(
 
 
 def _first(
-    session: Session, mem: Practice, item: Item, value: dict[str, Any], score: float, unaided: bool, desk: Desk
+    session: Session, mem: Practice, item_id: str, value: dict[str, Any], score: float, unaided: bool, desk: Desk
 ) -> None:
+    item = mem.items[item_id]
     mem.answers[item.group] = [*mem.answers.get(item.group, []), [score, round(item.b, 4)]][-ANSWERS_KEPT:]
     learn(mem.groups[item.group], item, score)
     item.answered(unaided, desk.now)
+    if not unaided:
+        missed: dict[str, int] = session.own.setdefault("missed", {})
+        missed[item_id] = missed.get(item_id, 0) + 1
     row = [
         item.group,
         score,

@@ -5,10 +5,13 @@ Rows of an open session are read from it whenever they are needed, so that late 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from pipelines.gate.desk import Desk
 from pipelines.learning import factor_effects as fe
@@ -21,6 +24,7 @@ SUDS_PER_BPM = 4.0  # scale of distress against heart rate [choice]
 COVARIATES = {"trial": 0.5, "session": 1.0, "previous": 1.0, "music": 4.0, "distance": 1.0}  # prior SD, bpm a unit
 PHASES = ("ANTICIPATION", "APPROACH", "SPEECH_0_60", "SPEECH_REST")
 MAIN_SD, INTERACTION_SD = 2.0, 3.46  # together 4 bpm: factor x phase with shrinkage (programs.md 4)
+INVOLVED = 0.5  # probability beforehand that a factor moves heart rate in any phase [choice: no preference]
 OUTCOMES = {"HR": ("hr", 1.0), "SUDS": ("suds", SUDS_PER_BPM), "DELAY": ("delay", 2.0), "EYES_CLOSED": ("eyes", 0.05)}
 
 
@@ -100,6 +104,34 @@ def fit_phases(known: Mapping[str, Sequence[str]], rows: Sequence[Row]) -> fe.Fi
     return fe.fit(layout, np.array(x).reshape(len(x), len(layout.prior_sd())), np.array(y), trials=trials)
 
 
+def phase_effects(known: Mapping[str, Sequence[str]], rows: Sequence[Row]) -> dict[tuple[str, str, str], fe.Effect]:
+    """(phase, factor, level) → its effect, of the phases there are rows of.
+
+    P(> 2 bpm) of a factor one of whose effects would be claimed is that of the whole: the probability that the factor matters
+    at all (`involved`) times P(> 2 bpm) if it does. Mean and interval are those if it does. Where nothing would be claimed
+    without it the factor is not weighed, for it could only fall: that saves a fit.
+    """
+    found = fit_phases(known, rows)
+    there = [p for p in PHASES if any(p in r.get("phases", {}) for r in rows)]
+    out = {(p, f, v): phase_effect(found, f, v, p) for p in there for f, values in known.items() for v in values}
+    for factor in sorted({f for (_, f, _), e in out.items() if e.linked}):
+        chance = involved(factor, known, rows, found)
+        out |= {k: replace(e, p_gt=chance * e.p_gt) for k, e in out.items() if k[1] == factor}
+    return out
+
+
+def involved(factor: str, known: Mapping[str, Sequence[str]], rows: Sequence[Row], found: fe.Fit) -> float:
+    """Probability that a factor moves heart rate in any phase at all, beforehand 1/2.
+
+    A point at none against the model `found` of all factors (`fit_phases`), by their marginal likelihoods: spike and slab
+    (Mitchell & Beauchamp 1988, J. Am. Stat. Assoc. 83:1023) on a whole factor. It pays for the many effects that are looked
+    at: their prior spreads over all of them, so that one which stands out by chance does not raise it.
+    """
+    without = fit_phases({f: v for f, v in known.items() if f != factor}, rows)
+    odds = found.log_evidence - without.log_evidence + math.log(INVOLVED / (1 - INVOLVED))
+    return float(expit(odds))
+
+
 def phase_effect(found: fe.Fit, factor: str, level: str, phase: str) -> fe.Effect:
     """Effect of a level in a phase, against the mean of the factor's levels there."""
     c = np.zeros(len(found.mean))
@@ -133,12 +165,8 @@ def _phases(session: Session, known: Mapping[str, Sequence[str]], rows: Sequence
     n = sum(bool(r.get("phases")) for r in rows)
     if not _news(session, "HR", n):
         return
-    found = fit_phases(known, rows)
-    there = {p for r in rows for p in r.get("phases", {})}
-    for phase in (p for p in PHASES if p in there):
-        for factor, values in known.items():
-            for level in values:
-                tell(session, desk, "HR", factor, level, phase_effect(found, factor, level, phase), phase)
+    for (phase, factor, level), effect in phase_effects(known, rows).items():
+        tell(session, desk, "HR", factor, level, effect, phase)
 
 
 def _news(session: Session, outcome: str, n: int) -> bool:

@@ -25,6 +25,8 @@ class Item:
         Difficulty (logits) and answers it has learnt from.
     state, streak, due
         NEW, ACTIVE (right answers in a row, when the next is due) or LEARNED (reviews passed, when the next is due).
+    last
+        When it was answered last, ms; 0 = never.
     """
 
     group: str
@@ -33,11 +35,15 @@ class Item:
     state: str = NEW
     streak: int = 0
     due: int = 0
+    last: int = 0
 
     def answered(self, right: bool, now: int) -> None:
-        """Move between the states after an answer without a cue."""
+        """Move between the states after an answer without a cue; a right one before its time shows nothing of the interval."""
+        self.last = now
         if not right:
             self.state, self.streak, self.due = ACTIVE, 0, now
+        elif self.due > now:
+            pass
         elif self.state == LEARNED:
             self.streak += 1
             self.due = now + DAY_MS * 2**self.streak

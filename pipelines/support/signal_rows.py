@@ -12,8 +12,8 @@ from pipelines.support.triggers import signal_id
 RULES = {HR_EPISODE: "hr-2", "LEFT_HOME": "place-1"}
 
 
-def tell(s: Signal, desk: Desk) -> None:
-    """Say the signal as it stands now; times in ms."""
+def tell(s: Signal, desk: Desk, more: dict[str, Any]) -> None:
+    """Say the signal as it stands now, times in ms; `more` = what the personal recogniser adds, {} while it is off."""
     sid = signal_id(desk.user, s.kind, None, s.start)
     versions = {"rule": RULES[s.kind]}
     if s.kind == HR_EPISODE:
@@ -26,4 +26,6 @@ def tell(s: Signal, desk: Desk) -> None:
     for name, given in (("end_time", s.end), ("end_reason", s.reason), ("strength", s.strength)):
         if given is not None:
             value[name] = given
-    desk.emit("risk.signal", s.start, value, sid, s.revision)
+    if more:
+        versions["recogniser"] = "recogniser:1"
+    desk.emit("risk.signal", s.start, value | more, sid, s.revision)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 
 from pipelines.learning import ability
 from pipelines.learning import factor_effects as fe
@@ -33,6 +35,21 @@ def test_a_driving_level_is_linked_and_a_trend_is_not_taken_for_one() -> None:
     assert found.mean[-1] == pytest.approx(-0.5, abs=0.2)
     x, y = trials(np.random.default_rng(2), 0.0, trend=-1.0)  # BLACK comes first, when the pulse is highest
     assert not fe.fit(LAYOUT, x, y).effect("colour", "BLACK").linked
+
+
+def test_the_evidence_for_a_factor_is_that_of_the_marginal_likelihoods() -> None:
+    x, y = trials(np.random.default_rng(4), 4.0, n=14)
+    smaller = fe.Layout({"size": ["1", "2"]}, {"trial": 0.5})
+    less = x[:, [0, 4, 5, 6]]
+
+    def marginal(rows: np.ndarray, sd: np.ndarray) -> float:
+        prior = np.exp(-0.5 * (np.log(fe.NOISE / fe.NOISE_TYPICAL) / fe.NOISE_LOG_SD) ** 2)
+        cov = (rows * sd**2) @ rows.T
+        each = [multivariate_normal(np.zeros(len(y)), cov + s**2 * np.eye(len(y))).logpdf(y) for s in fe.NOISE]
+        return float(logsumexp(each, b=prior))
+
+    found = fe.fit(LAYOUT, x, y).log_evidence - fe.fit(smaller, less, y).log_evidence
+    assert found == pytest.approx(marginal(x, LAYOUT.prior_sd()) - marginal(less, smaller.prior_sd()), abs=1e-6)
 
 
 def test_below_twelve_trials_nothing_is_linked() -> None:

@@ -112,6 +112,20 @@ def test_three_right_answers_in_a_row_then_intervals_of_days_and_an_error_brings
     assert (item.state, item.streak, item.due) == (ACTIVE, 0, now)
 
 
+def test_a_right_answer_before_its_time_shows_nothing_of_the_interval() -> None:
+    item = Item("kitchen", 0.0)
+    item.answered(True, 1)
+    item.answered(True, 2)
+    assert (item.state, item.streak, item.due, item.last) == (ACTIVE, 1, 1 + MINUTE_MS, 2)
+    item.answered(True, item.due)
+    item.answered(True, item.due)
+    due = item.due
+    item.answered(True, due - 1)
+    assert (item.state, item.streak, item.due) == (LEARNED, 0, due)
+    item.answered(False, due - 1)
+    assert (item.state, item.due) == (ACTIVE, due - 1)
+
+
 def test_effort_follows_expected_gain_and_weights_with_a_floor_of_a_tenth() -> None:
     groups = {"a": Group(0.0), "b": Group(0.0), "c": Group(5.0)}
     items = [Item("a", 0.0)] * 8 + [Item("b", 0.0)] * 4 + [Item("c", 0.0)]
@@ -147,6 +161,30 @@ def test_a_mistake_is_shown_with_its_kind_then_cued_step_by_step() -> None:
     assert found == [("SHOW_ERROR", "0", "SEMANTIC"), ("NEXT_ITEM", "1", None), ("SHOW_ERROR", "1", "SEMANTIC"),
                      ("NEXT_ITEM", "2", None), ("SHOW_ERROR", "2", "SEMANTIC"), ("NEXT_ITEM", "3", None)]  # fmt: skip
     assert {c["params"]["item_id"] for c in stage.commands()} == {item}
+
+
+def test_what_was_missed_is_not_drilled_on_but_comes_again_in_its_turn() -> None:
+    stage = Stage("APHASIA").event("SESSION_START", 0)
+    answer(stage, 5, True)
+    missed = stage.last()["params"]["item_id"]
+    for i in range(4):  # with all its cues
+        answer(stage, 13 + i, False)
+    asked = []
+    for i in range(40):
+        asked.append(stage.last()["params"]["item_id"])
+        answer(stage, 20 + i * 8, True)
+    assert asked[0] != missed
+    assert missed in asked
+
+
+def test_with_nothing_due_the_item_asked_longest_ago_comes_not_one_just_asked() -> None:
+    stage = Stage("APHASIA")
+    stage.event("SESSION_START", 0)
+    asked = []
+    for i in range(60):
+        asked.append(stage.last()["params"]["item_id"])
+        answer(stage, 5 + i * 8, True)
+    assert not any(a == b for a, b in itertools.pairwise(asked))
 
 
 def test_new_items_come_only_while_the_mix_is_neither_too_hard_nor_too_easy() -> None:
@@ -193,8 +231,9 @@ def test_who_tires_gets_an_easier_block_and_then_the_end() -> None:
         right = len(stage.room.sessions["s1"].own.get("answers", [])) < 10
         answer(stage, s, right, latency_ms=2_000 if right else 6_000)
         s += 8
-    reasons = [c["reason"] for c in stage.commands()]
     assert (stage.last()["action"], stage.last()["reason"]) == ("STOP", "FATIGUE")
-    assert reasons.index("FATIGUE") < len(reasons) - 1
+    easier = [c["params"]["item_id"] for c in stage.commands() if c["reason"] == "FATIGUE" and c["action"] == "NEXT_ITEM"]
+    assert easier
+    assert len(set(easier[:10])) == len(easier[:10])  # no item twice in the easier block
     assert stage.event("SESSION_END", s + 10).last()["action"] == "SET_SOLO"
     assert "FATIGUE" in [f["code"] for f in stage.said("therapy.flag")]

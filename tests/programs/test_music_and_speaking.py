@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipelines.programs import evidence
 from pipelines.programs.music import music_share
 from tests.programs.stage import Stage
 
@@ -82,3 +83,32 @@ def test_effects_are_told_by_phase_and_side_by_side_with_distress_delay_and_eyes
     assert {a.get("phase") for a in told if a["outcome"] == "HR"} == {"ANTICIPATION", "SPEECH_0_60"}
     assert {a["claim"] for a in told} == {"NOT_DETERMINED"}
     assert all(("p_gt_2bpm" in a) == (a["outcome"] == "HR") for a in told)
+
+
+def scenes(seed: int, men: float) -> tuple[dict[str, list[str]], list[evidence.Row]]:
+    """36 trials; men who listen drive fear before the speech by `men` bpm, nothing else does anything."""
+    rng = np.random.default_rng(seed)
+    known = {"count": ["0", "12", "24", "3", "48", "6"], "gender": ["MEN", "MIXED", "WOMEN"], "age": ["MIXED", "OLDER", "YOUNG"]}
+    rows: list[evidence.Row] = []
+    for i in range(36):
+        f = {k: str(rng.choice(v)) for k, v in known.items()}
+        shared = rng.normal(0, 2)
+        phases = {p: 8 + shared + rng.normal(0, 4) + men * (f["gender"] == "MEN" and p == "ANTICIPATION") for p in evidence.PHASES}
+        rows.append({"f": f, "trial": i, "session": 0, "previous": 0, "music": 0, "distance": 0.0, "phases": phases})
+    return known, rows
+
+
+@pytest.mark.parametrize("seed", [2, 7, 12])
+def test_one_of_many_effects_that_stands_out_by_chance_is_not_linked(seed: int) -> None:
+    known, rows = scenes(seed, 0.0)
+    found = evidence.fit_phases(known, rows)
+    alone = [evidence.phase_effect(found, f, v, p) for f, vs in known.items() for v in vs for p in evidence.PHASES]
+    assert any(e.linked for e in alone)  # one by one it would have been claimed
+    assert not any(e.linked for e in evidence.phase_effects(known, rows).values())
+
+
+def test_a_true_effect_is_linked_where_it_is_and_nowhere_else() -> None:
+    for seed in (1, 3):
+        effects = evidence.phase_effects(*scenes(seed, 12.0))
+        assert {k for k, e in effects.items() if e.linked} == {("ANTICIPATION", "gender", "MEN")}
+        assert all(e.low < e.effect < e.high and 0 <= e.p_gt <= 1 for e in effects.values())

@@ -1,0 +1,82 @@
+"""What the Flink carrier costs: a backlog drained with the whole graph, rows per CPU second of JVM and Python together.
+
+    python -m benchmarks.flink drain --brokers 127.0.0.1:9092 [--folder .kairos/flink-bench] [--unpatched]
+    python -m benchmarks.flink idle --brokers … --seconds 900 [--unpatched]      # the leak: nothing to read
+
+The topics must hold the backlog already (`drain`), or be empty (`idle`). Starts a Flink of its own and stops it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.live_samples import children, lag, process, sample
+from connectors.kafka.options import KafkaOptions
+from deploy.flink.cluster import ROLES, Flink, Ports
+from kairos.flink_run import lanes_at
+from pipelines.on_flink import Engine, submit
+from pipelines.stream import Stream
+
+
+def usage(flink: Flink) -> dict[str, float]:
+    """CPU seconds and resident MB of JVMs and Python workers."""
+    pids = [p for role in ROLES if (p := flink.services[role].pid) is not None]
+    jvm = [process(p) for p in pids]
+    workers = [process(p) for p in children(flink.services["taskmanager"].pid or 0)]
+    return {
+        "jvm_cpu_s": sum(u[0] for u in jvm), "python_cpu_s": sum(u[0] for u in workers),
+        "jvm_mb": sum(u[1] for u in jvm), "python_mb": sum(u[1] for u in workers),
+    }  # fmt: skip
+
+
+def main() -> None:
+    from kafka import KafkaConsumer
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["drain", "idle"])
+    parser.add_argument("--brokers", required=True)
+    parser.add_argument("--folder", type=Path, default=Path(".kairos/flink-bench"))
+    parser.add_argument("--seconds", type=float, default=900)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--parallelism", type=int, default=2)
+    parser.add_argument("--unpatched", action="store_true")
+    args = parser.parse_args()
+    group = f"bench-{int(time.time())}"
+    kafka = KafkaOptions(args.brokers)
+    flink = Flink(args.folder, Ports.free(), skip=("BundleCheckpointHandlers",) if args.unpatched else ())
+    consumer = KafkaConsumer(bootstrap_servers=args.brokers, group_id=group, enable_auto_commit=False)
+    flink.start()
+    try:
+        total = lag(consumer, group)
+        before, began = usage(flink), time.time()
+        stream = Stream(kafka, group=group, lanes=lanes_at(kafka))
+        engine = Engine(
+            flink.job_endpoint, flink.artifact_endpoint, "PROCESS", str(flink.worker), args.workers, args.parallelism, name=group
+        )
+        submit(stream, engine.options())
+        roles = {r: flink.services[r].pid or 0 for r in ROLES}
+        end = time.time() + args.seconds
+        while time.time() < end:
+            time.sleep(5 if args.what == "drain" else 30)
+            job = flink.job(group)
+            left = lag(consumer, group)
+            line: dict[str, Any] = {"left": left, "seconds": round(time.time() - began)}
+            if job is not None:
+                line |= {k: v for k, v in sample(flink.rest, job, roles).items() if k in ("checkpoint_bytes", "heap_mb")}
+            print(json.dumps(line | {k: round(v) for k, v in usage(flink).items()}), flush=True)
+            if args.what == "drain" and not left:
+                break
+        after = usage(flink)
+        used = {k: round(after[k] - before[k], 1) for k in ("jvm_cpu_s", "python_cpu_s")}
+        rate = (total - left) / max(sum(used.values()), 0.1)
+        print(json.dumps({"records": total - left, **used, "records_per_cpu_s": round(rate), "wall_s": round(time.time() - began)}))
+    finally:
+        flink.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Reading partitions: assign, poll, ask for ends. The bounded reader, the live run and the archive use it.
+
+Rules that were paid for (shared/jvm.md, the end of §3): whether a partition is idle is known only from the end offset asked for
+at that moment, never from a remembered one; an error never lets a clock go on; partitions are looked for while running.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from connectors.base import NotALog
+from connectors.kafka.options import KafkaOptions
+
+Part: TypeAlias = tuple[str, int]  # (topic as we call it, partition)
+READER = {
+    "enable_auto_commit": False, "isolation_level": "read_committed", "auto_offset_reset": "earliest",
+    "allow_auto_create_topics": False, "fetch_max_bytes": 16 << 20, "max_partition_fetch_bytes": 1 << 20,
+    "fetch_max_wait_ms": 100, "metadata_max_age_ms": 30_000, "metrics_enabled": False,
+}  # fmt: skip
+POLL_RECORDS = 20_000
+LOOK_S = 10.0  # how often new partitions are looked for
+
+
+@dataclass
+class Reach:
+    """How far a partition is read.
+
+    Parameters
+    ----------
+    position
+        Next offset to be read.
+    seen
+        Largest timestamp read (ms), None = nothing yet.
+    moved
+        When (seconds of the monotonic clock) it last gave a record or was found to be at its end.
+    """
+
+    position: int
+    seen: int | None = None
+    moved: float = 0.0
+
+
+class Fetcher:
+    """Reads records of topics, partition by partition, from given offsets on.
+
+    Parameters
+    ----------
+    topics
+        Names as we call them; those that do not exist are left out, and taken up when they do.
+    start
+        Part → first offset; others begin at their first record.
+    clock
+        Monotonic seconds.
+
+    Raises
+    ------
+    NotALog
+        No broker answers, or it refuses us.
+    """
+
+    def __init__(
+        self, options: KafkaOptions, topics: Iterable[str], start: Mapping[Part, int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.options, self.topics = options, sorted(topics)
+        self._start, self._clock = dict(start or {}), clock
+        self.reach: dict[Part, Reach] = {}
+        self._paused: set[Part] = set()
+        self._quiet = True  # whether the last poll gave nothing
+        self.answers, self.lag = False, 0  # at the last `idle`: whether the broker said; records not read yet
+        self._looked = clock()
+        try:
+            self._consumer = KafkaConsumer(**options.client(**READER))
+            self._asker = KafkaConsumer(**options.client(**{**READER, "isolation_level": "read_uncommitted"}))
+            self.look()
+        except (KafkaError, OSError) as error:
+            raise NotALog(f"Kafka at {options.brokers}: {type(error).__name__}") from None
+
+    # -- partitions ---------------------------------------------------------------------------------------------------
+
+    def look(self) -> list[Part]:
+        """Take up partitions that are new; they are read from their first record."""
+        self._looked = self._clock()
+        there = set(self._asker.topics())
+        found = [
+            (topic, number)
+            for topic in self.topics
+            if (name := self.options.name(topic)) in there
+            for number in sorted(self._asker.partitions_for_topic(name) or ())
+        ]
+        new = [p for p in found if p not in self.reach]
+        if new:
+            starts = self._asker.beginning_offsets([self._tp(p) for p in new])
+            for p in new:
+                first = max(starts[self._tp(p)], self._start.get(p, 0))
+                self.reach[p] = Reach(first, moved=self._clock())
+            self._consumer.assign([self._tp(p) for p in self.reach])
+            for p, r in self.reach.items():
+                self._consumer.seek(self._tp(p), r.position)
+            self._consumer.pause(*[self._tp(p) for p in self._paused])
+        return new
+
+    def missing(self, topics: Iterable[str]) -> list[str]:
+        """Those of these topics that do not exist."""
+        there = set(self._asker.topics())
+        return sorted(t for t in topics if self.options.name(t) not in there)
+
+    def refresh(self) -> list[Part]:
+        """`look`, if it is time to; what is new. A broker that does not answer is asked again later."""
+        if self._clock() - self._looked < LOOK_S:
+            return []
+        try:
+            return self.look()
+        except (KafkaError, OSError):
+            return []
+
+    # -- records ------------------------------------------------------------------------------------------------------
+
+    def poll(self, wait_s: float, most: int = POLL_RECORDS) -> dict[Part, list[Any]]:
+        """Records that have come, by partition, in order; after at most `wait_s` seconds none.
+
+        A broker that does not answer gives none: the positions stay, the next call tries again.
+        """
+        try:
+            got = self._consumer.poll(timeout_ms=max(0, int(wait_s * 1000)), max_records=most)
+        except (KafkaError, OSError):
+            self._quiet = False
+            return {}
+        self._quiet = not got
+        out: dict[Part, list[Any]] = {}
+        for tp, records in got.items():
+            part = tp.topic[len(self.options.prefix) :], tp.partition
+            if records and part in self.reach:
+                reach = self.reach[part]
+                reach.position = int(records[-1].offset) + 1
+                newest = max(int(r.timestamp) for r in records)
+                reach.seen = newest if reach.seen is None else max(reach.seen, newest)
+                reach.moved = self._clock()
+                out[part] = records
+        return out
+
+    def ends(self, parts: Iterable[Part] | None = None, wait_s: float = 2.0) -> dict[Part, int] | None:
+        """End offsets as they are now; None if the broker does not say.
+
+        The end is that of committed records: what an open transaction has written is not there yet.
+        """
+        wanted = [self._tp(p) for p in (self.reach if parts is None else parts)]
+        if not wanted:
+            return {}
+        try:
+            found = self._consumer.end_offsets(wanted, timeout_ms=int(wait_s * 1000))
+        except (KafkaError, OSError):
+            return None
+        return {(tp.topic[len(self.options.prefix) :], tp.partition): int(end) for tp, end in found.items()}
+
+    def positions(self) -> dict[Part, int] | None:
+        """Next offsets: after the last record we were given; None if not to be had.
+
+        kafka-python's own position also passes over transaction markers, but it may be ahead of what it has handed out: it is
+        asked only after a poll that gave nothing.
+        """
+        if not self._quiet:
+            return {p: r.position for p, r in self.reach.items()}
+        try:
+            return {p: max(r.position, int(self._consumer.position(self._tp(p), timeout_ms=1_000))) for p, r in self.reach.items()}
+        except (KafkaError, OSError, TypeError):
+            return None
+
+    def idle(self) -> set[Part]:
+        """Partitions of which everything there is now has been read. An error is never idleness."""
+        ends, at = self.ends(), self.positions()
+        self.answers = ends is not None and at is not None
+        if ends is None or at is None:
+            for reach in self.reach.values():  # nobody is heard: no partition stalls by itself
+                reach.moved = self._clock()
+            return set()
+        out = set()
+        self.lag = sum(max(0, ends.get(p, 0) - max(at[p], r.position)) for p, r in self.reach.items())
+        for part, reach in self.reach.items():
+            if max(at[part], reach.position) >= ends.get(part, 1 << 62):
+                reach.position = max(at[part], reach.position)
+                reach.moved = self._clock()
+                out.add(part)
+            elif part in self._paused:  # by us
+                reach.moved = self._clock()
+        return out
+
+    def offsets_at(self, time_ms: int) -> dict[Part, int]:
+        """First offset of each partition whose timestamp is at or after an instant; the end if there is none."""
+        found = self._asker.offsets_for_times({self._tp(p): time_ms for p in self.reach})
+        ends = self.ends() or {}
+        return {p: (ends[p] if (o := found.get(self._tp(p))) is None else int(o.offset)) for p in self.reach}
+
+    def seek(self, part: Part, offset: int) -> None:
+        """Go on at an offset."""
+        self.reach[part].position = offset
+        self._consumer.seek(self._tp(part), offset)
+
+    def pause(self, parts: set[Part]) -> None:
+        """Read these no further until another call leaves them out."""
+        off = [self._tp(p) for p in parts - self._paused]
+        on = [self._tp(p) for p in self._paused - parts]
+        if off:
+            self._consumer.pause(*off)
+        if on:
+            self._consumer.resume(*on)
+        self._paused = set(parts)
+
+    def close(self) -> None:
+        self._consumer.close()
+        self._asker.close()
+
+    def _tp(self, part: Part) -> TopicPartition:
+        return TopicPartition(self.options.name(part[0]), part[1])

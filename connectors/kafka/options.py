@@ -1,0 +1,88 @@
+"""How to reach Kafka: section `[kafka]` of kairos.toml, the rest of kafka-python's options passed through."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from connectors.base import NotALog
+
+SECURITY = frozenset({
+    "security_protocol", "ssl_check_hostname", "ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_crlfile", "ssl_password",
+    "ssl_ciphers", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password", "sasl_kerberos_name",
+    "sasl_kerberos_service_name", "sasl_kerberos_domain_name",
+})  # fmt: skip
+QUICK = {"bootstrap_timeout_ms": 15_000, "request_timeout_ms": 10_000, "reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 1_000}
+
+
+class KafkaSettingsError(NotALog):
+    """The section can't be used; one line for the operator."""
+
+
+@dataclass(frozen=True)
+class KafkaOptions:
+    """Section `[kafka]`.
+
+    Parameters
+    ----------
+    brokers
+        `host:port,host:port`.
+    registry
+        URL of a schema registry with Confluent's API; empty = Avro single-object encoding.
+    prefix
+        Put before every topic's name, for several sites on one cluster.
+    security
+        Names of kafka-python's `security_protocol`, `ssl_*`, `sasl_*` options.
+    """
+
+    brokers: str = "127.0.0.1:9092"
+    registry: str = ""
+    prefix: str = ""
+    security: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, **more: Any) -> dict[str, Any]:
+        """Options of any kafka-python client."""
+        servers = [s.strip() for s in self.brokers.split(",") if s.strip()]
+        return {"bootstrap_servers": servers, **QUICK, **self.security, **more}
+
+    def name(self, topic: str) -> str:
+        """A topic's name on this cluster."""
+        return self.prefix + topic
+
+    @staticmethod
+    def load(path: Path | None, brokers: str | None = None) -> KafkaOptions:
+        """Read `[kafka]` of kairos.toml; `brokers` (of the command line) goes before.
+
+        Raises
+        ------
+        KafkaSettingsError
+            An unknown name or a value of the wrong type.
+        """
+        given: dict[str, Any] = {}
+        if path is not None:
+            try:
+                given = tomllib.loads(path.read_text(encoding="utf-8")).get("kafka", {})
+            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+                raise KafkaSettingsError(f"{path}: not a readable TOML file ({type(error).__name__})") from None
+        return KafkaOptions.read(given, str(path), brokers)
+
+    @staticmethod
+    def read(given: Any, where: str = "kairos.toml", brokers: str | None = None) -> KafkaOptions:
+        """The section as parsed TOML."""
+        if not isinstance(given, dict):
+            raise KafkaSettingsError(f"{where}: kafka must be a [section]")
+        own = {k: v for k, v in given.items() if k in ("brokers", "registry", "prefix")}
+        security = {k: v for k, v in given.items() if k not in own}
+        for key, value in own.items():
+            if not isinstance(value, str):
+                raise KafkaSettingsError(f"{where}: kafka.{key} must be a str")
+        for key, value in security.items():
+            if key not in SECURITY:
+                raise KafkaSettingsError(f"{where}: unknown setting kafka.{key}")
+            if not isinstance(value, (str, bool)):
+                raise KafkaSettingsError(f"{where}: kafka.{key} must be a str or a bool")
+        if brokers:
+            own["brokers"] = brokers
+        return KafkaOptions(**own, security=security)

@@ -1,0 +1,1 @@
+"""Where Kairos runs: the local stack, clusters, containers. Nothing here knows a person."""

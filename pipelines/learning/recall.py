@@ -1,0 +1,406 @@
+"""RecallClassifier: a bounded online classifier of one person that does not overwrite what it knew (spec/models.md 3).
+
+Two time scales and a shared episodic memory (complementary learning systems, McClelland et al. 1995):
+
+fast
+    A linear posterior with forgetting and the nearest of the last `recent` labelled samples: plasticity.
+contexts
+    Up to `max_contexts` experts (linear posterior, nearest rows, kernel machine) on their own memory rows. Only the context
+    that explains the present is trained, the others stay exactly as they were: no overwriting.
+whole
+    A linear posterior trained with class-balanced replay, nearest rows and a kernel machine on the whole memory: answers
+    where the present has never been.
+
+A kernel machine is kernel ridge regression on the memory rows (Saunders et al. 1998), kept solved by block Gauss-Seidel steps
+on a few rows a label. Experts are mixed by "mixing past posteriors" (Bousquet and Warmuth 2002), so an expert that was right
+months ago comes back within a few labels. Samples that no context explains wait in the ring of recent ones; they found a new
+context, or go to the old one that explains them. When all slots are taken the two contexts that agree most are merged.
+
+Numbers live in the precision in which they are stored, so that a model that was saved and loaded goes on identically.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from river import base
+
+from pipelines.learning import recall_state
+from pipelines.learning.recall_memory import Columns, Memory
+from pipelines.learning.recall_parts import Array, kernel_step, linear_step, nearest, trim
+
+FAST, WHOLE, FIRST = 0, 1, 2  # experts; contexts follow from FIRST
+PARTS = 3  # linear, nearest rows, kernel machine
+LEAST = 0.02  # probability below which one label cannot count: loss at most 3.9 nats
+PRIOR_MEMORY = 2000  # labels over which the usual posterior of the experts is averaged
+
+
+class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not typed
+    """Remembers states of earlier lives and recognises them when they return.
+
+    Parameters
+    ----------
+    memory, recent
+        Rows of the episodic memory and of the ring of recent ones.
+    max_contexts
+        Slots of contexts.
+    k, k_gate
+        Neighbours that vote, and neighbours that tell whose region a sample lies in.
+    replay, settle
+        Memory rows rehearsed a label: by the whole posterior, by the kernel machines.
+    keep_fast
+        Forgetting factor of the fast posterior a label.
+    eta, share, tol
+        Mixing: learning rate, share of past posteriors, and the nats by which the expert that forgets nothing is preferred.
+    vouch
+        Power of the probability that x is of a class which an expert knows.
+    window, delta, evidence
+        Labels over which a context is judged; nats a label it may lose; nats in all at which it is left.
+    gamma, ridge
+        Kernel exp(-gamma |z - z'|^2 / features) and ridge of the kernel machines.
+    max_features, max_classes
+        More raise ValueError.
+    seed
+        Of replay and reservoir.
+
+    Notes
+    -----
+    Defaults were tuned on `benchmarks/forgetting`, seed 1; `docs/learning.md` has the figures of others.
+
+    Examples
+    --------
+    >>> model = RecallClassifier()
+    >>> for i in range(40):
+    ...     model.learn_one({"pulse": float(i % 2)}, "panic" if i % 2 else "calm")
+    >>> model.predict_one({"pulse": 1.0})
+    'panic'
+    >>> RecallClassifier.load(model.dump()).predict_proba_one({"pulse": 0.5}) == model.predict_proba_one({"pulse": 0.5})
+    True
+    """
+
+    def __init__(
+        self,
+        memory: int = 480,
+        recent: int = 64,
+        max_contexts: int = 6,
+        k: int = 5,
+        k_gate: int = 12,
+        replay: int = 6,
+        settle: int = 12,
+        keep_fast: float = 0.98,
+        eta: float = 0.5,
+        share: float = 0.02,
+        tol: float = 0.05,
+        vouch: float = 2.0,
+        window: int = 24,
+        delta: float = 0.1,
+        evidence: float = 5.0,
+        gamma: float = 1.5,
+        ridge: float = 0.2,
+        max_features: int = 128,
+        max_classes: int = 32,
+        seed: int = 0,
+    ) -> None:
+        self.memory, self.recent, self.max_contexts, self.k, self.k_gate = memory, recent, max_contexts, k, k_gate
+        self.replay, self.settle, self.keep_fast = replay, settle, keep_fast
+        self.eta, self.share, self.tol, self.vouch = eta, share, tol, vouch
+        self.window, self.delta, self.evidence = window, delta, evidence
+        self.gamma, self.ridge = gamma, ridge
+        self.max_features, self.max_classes, self.seed = max_features, max_classes, seed
+        experts = max_contexts + FIRST
+        self._columns = Columns()
+        self._rows = Memory(memory, recent, gamma)
+        self._labels: dict[Any, int] = {}
+        self._n = 0
+        self._pending, self._current = 0, FIRST
+        self._w = np.zeros((experts, 0, 1), np.float32)  # posterior means [expert, class, feature + 1]
+        self._q = np.ones((experts, 0, 1), np.float32)  # posterior precisions
+        self._sub = np.zeros((experts, PARTS))  # decayed log loss of the parts of an expert
+        self._used = np.zeros(experts, bool)
+        self._used[: FIRST + 1] = True
+        self._logw = np.where(self._used, -math.log(FIRST + 1.0), -30.0)
+        self._past = np.zeros(experts)  # running mean of the weights
+        self._usual = np.zeros(experts)  # an expert's share of a sample's neighbours when it is at home
+        self._seen = np.zeros(experts, np.int64)
+        self._losses = np.zeros((window, experts), np.float32)
+        self._rng = np.random.default_rng(seed)
+        self._cache: tuple[dict[Any, Any], Any] | None = None
+
+    @property
+    def _multiclass(self) -> bool:
+        return True
+
+    # -- River's verbs ------------------------------------------------------------------------------------------------
+
+    def predict_proba_one(self, x: Mapping[Any, Any], **_: Any) -> dict[Any, float]:
+        """Probability of each class seen so far; {} before the first label. Unknown features are ignored."""
+        if not self._labels:
+            return {}
+        _z, _parts, p, near, mass = self._ask(x, self._columns.vector(x))
+        p = self._weights(near, mass) @ p
+        return dict(zip(self._labels, (p / p.sum()).tolist(), strict=True))
+
+    def learn_one(self, x: Mapping[Any, Any], y: Any, **_: Any) -> None:
+        """One labelled sample. A missing, infinite or NaN feature counts as unknown (its mean).
+
+        Raises
+        ------
+        ValueError
+            More than `max_features` features or `max_classes` classes; nothing is learned then.
+        """
+        new = [] if len(self._columns.names) == 0 and not x else self._columns.new(x)
+        if len(self._columns.names) + len(new) > self.max_features:
+            raise ValueError(f"more than max_features={self.max_features} features")
+        if y not in self._labels and len(self._labels) >= self.max_classes:
+            raise ValueError(f"more than max_classes={self.max_classes} classes")
+        self._grow(new, y)
+        c = self._labels[y]
+        v = self._columns.vector(x)
+        z, parts, p, near, _mass = self._ask(x, v)
+        self._cache = None
+        self._columns.learn(x)
+        self._rows.changed()
+        home = [FAST, self._current]
+        self._usual[home] += 0.02 * (near[home] - self._usual[home])
+        self._sub = 0.95 * self._sub - np.log(np.clip(np.stack([part[:, c] for part in parts], 1), LEAST, 1.0))
+        self._sub -= self._sub.min(1, keepdims=True)
+        loss = -np.log(np.clip(p[:, c], LEAST, 1.0))
+        self._losses[self._n % self.window] = loss
+        self._n += 1
+        self._reweigh(loss)
+        linear_step(self._w, self._q, FAST, z[None], np.array([c]), self.keep_fast)
+        self._rows.remember(v, c, self._n, self._columns)
+        self._assign()
+
+    # -- what it knows ------------------------------------------------------------------------------------------------
+
+    def contexts(self) -> list[dict[str, Any]]:
+        """The contexts: number, whether it explains the present, labels learned, memory rows by class."""
+        names = list(self._labels)
+        out = []
+        for e in np.flatnonzero(self._used)[FIRST:].tolist():
+            y = self._rows.y[: self.memory][self._rows.owned(e)]
+            counts = {names[c]: int(n) for c, n in enumerate(np.bincount(y, minlength=len(names))) if n}
+            now = e == self._current
+            out.append({"context": e - FIRST, "current": now, "n_learned": int(self._seen[e]), "rows": counts})
+        return out
+
+    @property
+    def n_learned(self) -> int:
+        """Labels learned."""
+        return self._n
+
+    def explain_one(self, x: Mapping[Any, Any], top: int = 3) -> dict[str, Any]:
+        """Why: probabilities, the contexts that answer with their weights, the nearest memory rows, the leading features.
+
+        Returns
+        -------
+        dict
+            `proba`; `weights` {"fast", "whole", context number: share}; `context` (the heaviest one, None = the present's
+            last samples or the whole memory); `nearest` [{class, context, step, distance}]; `features` {name: signed share
+            of the log-odds of the answer in the heaviest expert's linear part}.
+        """
+        if not self._labels:
+            return {"proba": {}, "weights": {}, "context": None, "nearest": [], "features": {}}
+        z, _parts, p, near, mass = self._ask(x, self._columns.vector(x))
+        w = self._weights(near, mass)
+        w = w / w.sum()
+        proba = self.predict_proba_one(x)
+        c = int(np.argmax(w @ p))
+        e = int(np.argmax(w))
+        names = ["fast", "whole", *range(self.max_contexts)]
+        share = self._w[e, c, :-1] * z
+        order = np.argsort(-np.abs(share), kind="stable")[:top].tolist()
+        columns = list(self._columns.names)
+        return {
+            "proba": proba,
+            "weights": {names[i]: round(float(w[i]), 4) for i in np.flatnonzero(w > 5e-5)},
+            "context": e - FIRST if e >= FIRST else None,
+            "nearest": self._rows.nearest(z, top, list(self._labels), FIRST),
+            "features": {columns[i]: round(float(share[i]), 4) for i in order if share[i]},
+        }
+
+    def forget(self, since: int) -> None:
+        """Erase every sample learned at step `since` (1 = the first) or later: what stays is rebuilt from older rows alone.
+
+        Posteriors hold no rows, so they are learned again from the memory rows that remain, each by its context; nothing of
+        the erased samples is left in any number.
+        """
+        kept = self._rows.older(since)
+        labels, columns = list(self._labels), list(self._columns.names)
+        self.__init__(**self._get_params())  # type: ignore[misc]
+        for values, label, _owner, _step in kept:
+            x = {f: values[i] for i, f in enumerate(columns)}
+            self.learn_one(x, labels[label])
+
+    # -- save and load ------------------------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """Explicit bytes (`pipelines.learning.packing`): identical predictions and learning after `load`.
+
+        Raises
+        ------
+        StateError
+            A class or feature name that is no JSON string, number or truth value.
+        """
+        return recall_state.dump(self)
+
+    @classmethod
+    def load(cls, data: bytes) -> RecallClassifier:
+        """Read what `dump` wrote; StateError for anything else."""
+        model: RecallClassifier = recall_state.load(cls, data)
+        return model
+
+    # -- experts ------------------------------------------------------------------------------------------------------
+
+    def _grow(self, new: list[Any], y: Any) -> None:
+        if new:
+            at = len(self._columns.names)
+            self._columns.add(new)
+            self._rows.widen(len(new))
+            self._w = np.insert(self._w, [at] * len(new), 0.0, axis=2)
+            self._q = np.insert(self._q, [at] * len(new), 1.0, axis=2)
+            self._cache = None
+        if y not in self._labels:
+            self._labels[y] = len(self._labels)
+            self._w = np.pad(self._w, ((0, 0), (0, 1), (0, 0)))
+            self._q = np.pad(self._q, ((0, 0), (0, 1), (0, 0)), constant_values=1.0)
+            self._rows.add_class()
+            self._cache = None
+
+    def _ask(self, x: Mapping[Any, Any], v: Array) -> Any:
+        """What `_experts` says of x; between a prediction and its label nothing changes, so it is asked once."""
+        if self._cache is None or self._cache[0] != x:
+            self._cache = (dict(x), self._experts(v))
+        return self._cache[1]
+
+    def _experts(self, v: Array) -> tuple[Array, tuple[Array, Array, Array], Array, Array, Array]:
+        """Scaled x; p(class) of the parts and of the experts [expert, class]; share of neighbours; P(x of a known class)."""
+        rows, n_classes, n_experts = self._rows, len(self._labels), len(self._used)
+        z = rows.scale(v, self._columns)
+        z1 = np.append(z, np.float32(1.0))
+        a = self._w @ z1 / np.sqrt(1 + 0.39 * ((1.0 / self._q) @ (z1 * z1)))  # probit approximation, MacKay 1992
+        linear = 1 / (1 + np.exp(-np.clip(a, -30, 30))) + 1e-6
+        linear /= linear.sum(1, keepdims=True)
+        d = rows.distances(z)
+        order = np.argsort(d, kind="stable")[: rows.live()]
+        y, own = rows.y[order], rows.owner[order]
+        votes = nearest(y, own, self.k, n_classes, self._used, WHOLE)
+        kernel = rows.kernel(d, n_classes, n_experts, FAST, WHOLE)
+        m = np.exp(-(self._sub - self._sub.min(1, keepdims=True)))
+        m[FAST, 2] = 0.0
+        m /= m.sum(1, keepdims=True)
+        p = m[:, :1] * linear + m[:, 1:2] * votes + m[:, 2:] * kernel
+        k = min(self.k_gate, len(order))
+        near = np.bincount(own[:k], minlength=n_experts) / k if k else np.zeros(n_experts)
+        near[self._current] += near[FAST]
+        near[WHOLE] = 1.0
+        known = np.zeros((n_experts, n_classes))
+        known[own, y] = 1.0
+        known[WHOLE] = 1.0
+        return z, (linear, votes, kernel), p, near, known @ p[WHOLE]
+
+    def _weights(self, near: Array, mass: Array) -> Array:
+        """Weights of the experts at x.
+
+        The weight of an expert counts as far as it is at home at x: binomial likelihood ratio of its share of the
+        neighbours, its usual share u against u / 5. The rest goes to the experts that own the neighbours.
+        """
+        u = np.clip(self._usual, 0.02, 0.95)
+        a = near * math.log(5.0) + (1.0 - near) * np.log((1.0 - u) / (1.0 - u / 5.0))
+        gate = 1.0 / (1.0 + np.exp(-np.clip(self.k_gate * a + 1.0, -30, 30)))
+        gate[WHOLE] = 1.0
+        knows = mass**self.vouch * self._used
+        gate *= knows
+        w = np.exp(self._logw)
+        w /= w.sum()
+        owners = near * knows
+        owners[FAST] = 0.0
+        out: Array = w * gate + (1.0 - w @ gate) * owners / owners.sum()
+        return out
+
+    def _reweigh(self, loss: Array) -> None:
+        lw = self._logw - self.eta * loss
+        lw[WHOLE] += self.eta * self.tol
+        w = np.exp(lw - lw.max()) * self._used
+        w /= w.sum()
+        self._past += (w - self._past) / min(self._n, PRIOR_MEMORY)
+        prior = 0.5 * self._past / max(float(self._past.sum()), 1e-12) + 0.5 * self._used / self._used.sum()
+        self._logw = np.log(np.maximum((1 - self.share) * w + self.share * prior * self._used, 1e-12))
+
+    # -- which context ------------------------------------------------------------------------------------------------
+
+    def _assign(self) -> None:
+        """Decide which context the waiting samples belong to; only that one is trained."""
+        self._pending = min(self._pending + 1, self.recent)
+        m = min(self.window, self._n, max(self._pending, 8))
+        mean = self._losses[(self._n - 1 - np.arange(m)) % self.window].mean(0, dtype=np.float64)
+        used = np.flatnonzero(self._used)[FIRST:]
+        best, current = int(used[np.argmin(mean[used])]), self._current
+        usual = mean[current] <= min(mean[FAST], mean[best]) + self.delta
+        if self._seen[current] < self.window or usual:
+            self._give(current)
+        elif mean[best] <= mean[FAST] + self.delta and (mean[current] - mean[best]) * m > self.evidence:
+            self._current = best  # an old context is back
+            self._give(best)
+        elif (
+            self._pending >= self.window
+            and (mean[best] - mean[FAST]) * m > self.evidence
+            and (self.max_contexts > 2 or not self._used.all())
+        ):
+            self._current = self._slot()  # nobody knows this: a new context
+            self._give(self._current)
+        elif self._pending >= self.recent:
+            self._give(current)
+
+    def _give(self, e: int) -> None:
+        rows = self._rows
+        stored: list[int] = []
+        for i in rows.waiting(self._pending):
+            c = int(rows.y[i])
+            z = rows.scaled(self._columns)[i].copy()
+            linear_step(self._w, self._q, e, z[None], np.array([c]))
+            self._seen[e] += 1
+            j = rows.store(i, e, float(np.float16(self._rng.random())), self.max_classes)
+            if j is not None:
+                stored.append(j)
+            picked = rows.rehearsal(self._rng.random(self.replay))
+            z_all, c_all = np.vstack([z, rows.scaled(self._columns)[picked]]), np.append(c, rows.y[picked])
+            linear_step(self._w, self._q, WHOLE, z_all, c_all)
+        self._pending = 0
+        for at in range(0, max(1, len(stored)), 8):
+            kernel_step(rows, stored[at : at + 8], e, self._rng.random(self.settle), self.ridge, self._columns)
+
+    def _slot(self) -> int:
+        free = np.flatnonzero(~self._used)
+        e = int(free[0]) if len(free) else self._merge()
+        self._used[e], self._seen[e] = True, 0
+        self._w[e], self._q[e], self._sub[e], self._past[e] = 0.0, 1.0, 0.0, 0.0
+        self._usual[e], self._logw[e] = self._usual[FAST], self._logw[FAST]
+        return e
+
+    def _merge(self) -> int:
+        """Merge the two contexts whose predictions agree best on their memory rows; the freed slot."""
+        rows = self._rows
+        live = np.flatnonzero(rows.y[: self.memory] >= 0)
+        z1 = np.column_stack([rows.scaled(self._columns)[live], np.ones(len(live), np.float32)])
+        old = [int(e) for e in np.flatnonzero(self._used)[FIRST:] if e != self._current]
+        said = {e: np.argmax(z1 @ self._w[e].T, 1) for e in old}
+
+        def agree(a: int, b: int) -> float:
+            r = np.isin(rows.owner[live], (a, b))
+            return float((said[a][r] == said[b][r]).mean()) if r.any() else 1.0
+
+        a, b = max(((a, b) for a in old for b in old if a < b), key=lambda ab: agree(*ab))
+        q = self._q[a] + self._q[b] - 1.0  # product of Gaussians, the prior counted once
+        self._w[a] = trim((self._q[a] * self._w[a] + self._q[b] * self._w[b]) / q)
+        self._q[a] = trim(q)
+        rows.owner[: self.memory][rows.owned(b)] = a
+        self._seen[a] += self._seen[b]
+        self._past[a] += self._past[b]
+        self._logw[a], self._logw[b] = max(self._logw[a], self._logw[b]), -30.0
+        self._used[b] = False
+        return b

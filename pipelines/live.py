@@ -1,0 +1,408 @@
+"""The embedded live run: slices of Kafka through bounded Beam runs, everything that counts in one SQLite transaction.
+
+A slice: read what has come; let the log's clock go on to where nothing older can come any more; run the machines of those
+people of whom something decides now; commit states, offsets and outbox together; publish the outbox in one Kafka
+transaction that also moves a marker. A kill at any instruction leaves a state from which the same records come out, once each
+for a `read_committed` reader.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import time
+from collections import Counter, OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from connectors.base import NotALog
+from connectors.kafka.codec import READ, Decoder, Encoder, Letter
+from connectors.kafka.fetch import Fetcher, Part
+from connectors.kafka.options import KafkaOptions
+from connectors.kafka.registry import Registry
+from connectors.kafka.sink import MADE, Message, NotPublished, Publisher
+from pipelines.graph import PACK, Work, carry
+from pipelines.grouping import by_person
+from pipelines.ingest import Pseudonyms
+from pipelines.ledger import Kept, Ledger, part_name
+from pipelines.live_content import LiveContent
+from pipelines.live_options import LiveOptions, Wall
+from pipelines.monitoring import metrics
+from pipelines.outgoing import OUT, letter, outgoing
+from pipelines.settings import Settings, SettingsError
+from pipelines.step import Machine, Stepped
+from pipelines.waiting import BACKLOG_MS, Gate, Waiting, is_ready, oldest
+from schemas import TOPICS
+
+log = logging.getLogger("kairos.live")
+AHEAD_MS = 5 * 60_000  # a timestamp further ahead is no time of a broker
+QUIET_S = 5.0  # how often offsets are kept while nothing happens
+STRIDE_MS = 6 * 3_600_000
+
+
+class TooManyDeadError(NotALog):
+    """Most records of a topic can't be read: a bad deploy, on which the run stops instead of rerouting everything."""
+
+
+class Live:
+    """One embedded run.
+
+    Parameters
+    ----------
+    state
+        SQLite file; a run that finds one goes on where it stopped.
+    end
+        Stop when everything has been read and the log's clock stands there (ms); None = never.
+    form
+        `avro` or `json`: of what is published.
+
+    Raises
+    ------
+    SettingsError, NotALog, LedgerError
+        Each with one clear line.
+    """
+
+    def __init__(
+        self, options: KafkaOptions, state: Path, settings: Settings, live: LiveOptions | None = None, *,
+        end: int | None = None, form: str = "avro", wall: Wall | None = None,
+    ) -> None:  # fmt: skip
+        if settings.study_data:
+            raise SettingsError("consent.study_data is for replays of public data sets; kairos run refuses it (privacy.md 2)")
+        self.live, self.settings, self.end = live or LiveOptions(), settings, end
+        self.wall = wall or Wall()
+        registry = Registry(options.registry) if options.registry else None
+        self._decoder, self._encoder = Decoder(registry), Encoder(registry, form)
+        self.ledger = Ledger(state, settings)
+        self.publisher = Publisher(options, options.prefix + self.live.name)
+        self.fetcher = Fetcher(options, READ, self.ledger.offsets())
+        lacking = self.fetcher.missing({*MADE, *(t.name for t in TOPICS.values() if t.klass in OUT)})
+        if lacking:
+            raise NotALog(f"{len(lacking)} output topics are missing ({lacking[0]}, …): kairos topics create makes them")
+        self.content = LiveContent(settings, self.ledger.get("packs") or [])
+        self.clock: int | None = self.ledger.get("clock")
+        self.number: int = self.ledger.get("number") or 0
+        self.people = self.ledger.people()
+        self.gate = Gate()
+        self._pseudonyms = Pseudonyms(settings.pseudonym_key)
+        self._told: dict[str, int] = self.ledger.get("read") or {}  # dead letters before these offsets are told
+        self._waiting: dict[str, Waiting] = {}
+        self._reads: OrderedDict[int, dict[Part, int]] = OrderedDict()  # number of a read → where each partition stood before it
+        self._read_number = 0
+        self._parts: list[Part] = []
+        self._machines: OrderedDict[str, Machine] = OrderedDict()
+        self._due = [(k.due, u) for u, k in self.people.items() if k.due is not None]
+        heapq.heapify(self._due)
+        self._dead: Counter[str] = Counter()
+        self._all: Counter[str] = Counter()
+        self._outbox: list[tuple[int, list[Message]]] = []
+        self._recovered = False
+        self._committed = 0.0
+        self.order_breaks: Counter[str] = Counter()
+        self.stopping = False
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Slices until `stopping` is set or `end` is reached."""
+        while not self.stopping and not self.tick():
+            pass
+
+    def tick(self) -> bool:
+        """One slice; whether `end` is reached."""
+        begun = time.monotonic()
+        if not self._deliver():
+            time.sleep(min(1.0, self.live.slice_s))
+            return False
+        self._read_number += 1
+        tables, letters = self._read()
+        now = self.wall.now()
+        self._admit(tables, now)
+        idle = self.fetcher.idle()
+        until = self._until(now, idle)
+        work = self._choose(until, now)
+        steps = carry(work, self._step)
+        done = [s for given, _ in steps for s in given]
+        out = outgoing(done, letters + self.content.letters() + self._buried(done), self._encoder)
+        if out or work or tables or time.monotonic() - self._committed > QUIET_S:
+            self._commit(until, work, [states for _, states in steps], out)
+            self._committed = time.monotonic()
+        delivered = self._deliver()
+        self._measure(begun, until, now, len(work))
+        finished = self.end is not None and until >= self.end and len(idle) == len(self.fetcher.reach)
+        return finished and delivered and not self._left(until)
+
+    def close(self) -> None:
+        """Give back what is held; what is committed stays."""
+        self.fetcher.close()
+        self.publisher.close()
+        self.ledger.close()
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _read(self) -> tuple[dict[str, list[pa.Table]], list[dict[str, Any]]]:
+        """What comes within a slice: rows by topic, and dead letters not told yet."""
+        self.fetcher.refresh()
+        self._reads[self._read_number] = {p: r.position for p, r in self.fetcher.reach.items()}
+        tables: dict[str, list[pa.Table]] = {}
+        letters: list[dict[str, Any]] = []
+        end, rows = time.monotonic() + self.live.slice_s, 0
+        self._throttle()
+        while (left := end - time.monotonic()) > 0 and rows < self.live.slice_rows:
+            for part, records in self.fetcher.poll(left).items():
+                if part not in self._parts:
+                    self._parts.append(part)
+                rows += len(records)
+                table, bad = self._decoder.read(part[0], part[1], records, self._parts.index(part))
+                metrics.RECORDS_IN.labels(part[0]).inc(len(records))
+                told = self._told.get(part_name(part), -1)
+                new = [x for x in bad if x.offset >= told]
+                self._limit(part[0], len(records), len(bad))
+                letters += [letter(x, self._pseudonym(x.user)) for x in new]
+                for x in new:
+                    metrics.DEAD_LETTERS.labels(x.reason).inc()
+                if len(table):
+                    tables.setdefault(part[0], []).append(table)
+            if self.end is not None and not rows:
+                break  # nothing is there: do not wait for what will not be taken
+        return tables, letters
+
+    def _throttle(self) -> None:
+        """Partitions that are far ahead wait when too much is held."""
+        held = sum(w.rows for w in self._waiting.values())
+        ahead: set[Part] = set()
+        if held > self.live.waiting_rows and self.clock:
+            limit = self.clock + int(self.live.max_hold_s * 1000)
+            ahead = {p for p, r in self.fetcher.reach.items() if r.seen is not None and r.seen > limit}
+            if len(ahead) == len(self.fetcher.reach):
+                ahead = set()
+        self.fetcher.pause(ahead)
+
+    def _limit(self, topic: str, n: int, dead: int) -> None:
+        self._all[topic] += n
+        self._dead[topic] += dead
+        if self._dead[topic] > max(self.live.dead_rows, self.live.dead_share * self._all[topic]):
+            raise TooManyDeadError(
+                f"{topic}: {self._dead[topic]} of {self._all[topic]} records can't be read; stopped before they are passed over"
+            )
+        if self._all[topic] > 20 * self.live.dead_rows:  # the past counts less
+            self._all[topic] //= 2
+            self._dead[topic] //= 2
+
+    def _admit(self, tables: dict[str, list[pa.Table]], now: int) -> None:
+        """Rows to the people they belong to."""
+        packs = tables.pop(PACK, [])
+        if packs:
+            self.content.take(pa.concat_tables(packs), self.clock or 0, self._parts)
+        joined = {t: _sane(pa.concat_tables(parts), now) for t, parts in tables.items()}
+        at = time.monotonic()
+        for user, topics in by_person(joined, self._pseudonyms).items():
+            kept = self.people.get(user)
+            for topic, table in topics.items():
+                table = self.gate.admit(topic, table, kept, self._parts)
+                if len(table):
+                    waiting = self._waiting.setdefault(user, Waiting(self._read_number))
+                    if not waiting.rows:
+                        waiting.since = self._read_number
+                    waiting.add(topic, table, at)
+        for topic, n in self.gate.breaks.items():
+            metrics.ORDER_BREAKS.labels(topic).inc(n)
+        self.order_breaks += self.gate.breaks
+        self.gate = Gate()
+
+    # -- the log's clock ----------------------------------------------------------------------------------------------
+
+    def _until(self, now: int, idle: set[Part]) -> int:
+        """Where the log's clock may go: nothing older can come, unless from behind the hold."""
+        hold, at = int(self.live.hold_s * 1000), time.monotonic()
+        until, stalled = now - hold, 0
+        for part, reach in self.fetcher.reach.items():
+            if part in idle:
+                continue
+            if self.fetcher.answers and at - reach.moved > self.live.max_hold_s:
+                stalled += 1  # others are heard, this one is not: it holds nobody any longer
+                continue
+            until = min(until, -1 if reach.seen is None else reach.seen - hold)
+        metrics.STALLED_PARTITIONS.set(stalled)
+        if self.end is not None:
+            until = min(until, self.end)
+        self.clock = max(until, self.clock or 0)  # 0: a partition has not been heard at all; what bears risk is looked for
+        return self.clock
+
+    # -- people -------------------------------------------------------------------------------------------------------
+
+    def _choose(self, until: int, now: int) -> list[Work]:
+        """Who is run, and up to when; what is urgent first."""
+        backlog = until < now - BACKLOG_MS and not (self.end is not None and until >= self.end)
+        patience = self.live.max_hold_s - 2.0
+        at = time.monotonic()
+        chosen: list[tuple[int, int, str, int]] = []
+        for user, waiting in self._waiting.items():
+            kept = self.people.get(user)
+            if not waiting.rows:
+                continue
+            held_long = waiting.risky is not None and waiting.risky_at is not None and at - waiting.risky_at >= patience
+            if held_long and waiting.risky is not None and waiting.risky > until:
+                chosen.append((0, 0, user, max(waiting.risky, kept.clock + 1 if kept else 0)))
+            elif is_ready(waiting, kept, until, backlog):
+                urgent = waiting.risky is not None and waiting.risky <= until
+                chosen.append((0 if urgent else 1, waiting.due(kept) or 0, user, until))
+        named = {c[2] for c in chosen}
+        while self._due and self._due[0][0] <= until:
+            due, user = heapq.heappop(self._due)
+            kept = self.people[user]
+            if kept.due != due or user in named:
+                continue
+            if backlog and until < kept.clock + STRIDE_MS:
+                heapq.heappush(self._due, (due, user))
+                break
+            if kept.clock < until:
+                chosen.append((1, due, user, until))
+                named.add(user)
+        chosen.sort()
+        for _, _, user, _ in chosen[self.live.people :]:
+            if (kept := self.people.get(user)) is not None and kept.due is not None:
+                heapq.heappush(self._due, (kept.due, user))
+        return [Work(user, target) for _, _, user, target in chosen[: self.live.people]]
+
+    def _step(self, work: Work) -> tuple[list[Stepped], tuple[bytes, bytes]]:
+        """Run one machine up to its target, in parts between content packs."""
+        user, until = work.user, work.until
+        kept = self.people.get(user)
+        waiting = self._waiting.get(user)
+        tables = waiting.take(until) if waiting is not None else {}
+        arrivals = [int(t["ingest_time"][0].as_py()) for t in tables.values()]
+        begin = kept.clock if kept is not None else min(arrivals, default=until) - 1
+        machine = self._machines.pop(user, None)
+        if machine is None:
+            machine = Machine(user, self.content.at(begin), self.ledger.states(user))
+        done = []
+        for after, to, shared in self.content.spans(begin, until):
+            done.append(machine.step(_within(tables, after, to), to, shared))
+        states = machine.dump(until)
+        self._machines[user] = machine
+        while len(self._machines) > self.live.in_memory:
+            self._machines.popitem(last=False)
+        work.due, work.seen = machine.next_due(until), _last(tables, self._parts)
+        if waiting is not None and waiting.rows:
+            for part, offset in _last({t: pa.concat_tables(x) for t, x in waiting.tables.items()}, self._parts).items():
+                work.seen[part] = max(offset, work.seen.get(part, -1))
+        return done, states
+
+    def _buried(self, done: list[Stepped]) -> list[dict[str, Any]]:
+        """Dead letters of ingest."""
+        out = []
+        for s in done:
+            for topic, reason, name, event, arrival, file, line in s.came.dead:
+                metrics.DEAD_LETTERS.labels(reason).inc()
+                part = self._parts[file]
+                out.append(letter(Letter(topic, reason, name, s.user, event, arrival, part[1], line), s.user))
+        return out
+
+    def _left(self, until: int) -> bool:
+        """Whether anybody still has to be run up to `until`."""
+        return any(k.due is not None and k.due <= until for k in self.people.values()) or any(
+            w.rows and w.first is not None and w.first <= until for w in self._waiting.values()
+        )
+
+    # -- keeping and publishing ---------------------------------------------------------------------------------------
+
+    def _commit(self, until: int, work: list[Work], states: list[tuple[bytes, bytes]], out: list[Message]) -> None:
+        """States, clocks, offsets, outbox: one transaction."""
+        people = []
+        for w, kept in zip(work, states, strict=True):
+            before = self.people.get(w.user)
+            seen = {**(before.seen if before is not None else {}), **w.seen}
+            self.people[w.user] = Kept(max(w.until, before.clock if before else 0), w.due, seen)
+            people.append((w.user, self.people[w.user], kept))
+            if w.due is not None:
+                heapq.heappush(self._due, (w.due, w.user))
+            if (left := self._waiting.get(w.user)) is not None and not left.rows:
+                del self._waiting[w.user]
+            metrics.STATE_BYTES.observe(len(kept[0]) + len(kept[1]))
+        keep = oldest(self._waiting.values(), self._read_number)
+        while self._reads and next(iter(self._reads)) < keep:
+            self._reads.popitem(last=False)
+        at = {p: r.position for p, r in self.fetcher.reach.items()}
+        begins = reversed(self._reads.values()) if keep <= self._read_number else ()
+        offsets = at | {p: o for read in begins for p, o in read.items()}  # of each partition the earliest
+        self._told = {part_name(p): o for p, o in at.items()}
+        meta: dict[str, Any] = {
+            "clock": until, "read": self._told, "offsets": {part_name(p): o for p, o in offsets.items()},
+            "number": self.number + bool(out),
+        }  # fmt: skip
+        if self.content.changed:
+            meta["packs"] = self.content.packs
+        self.ledger.commit(meta, people, (self.number, out) if out else None)
+        self.content.changed = False
+        if out:
+            self._outbox.append((self.number, out))
+            self.number += 1
+
+    def _deliver(self) -> bool:
+        """Publish what the outbox holds, in order; whether it is empty now."""
+        try:
+            if not self._recovered:  # what was committed before a kill is not sent again
+                self.ledger.sent(self.publisher.published())
+                self._outbox, self._recovered = self.ledger.outbox(), True
+            while self._outbox:
+                number, batch = self._outbox[0]
+                self.publisher.publish(batch, number)
+                self.ledger.sent(number)
+                self._outbox.pop(0)
+                now = self.wall.now()
+                for m in batch:
+                    metrics.RECORDS_OUT.labels(m.topic).inc()
+                    if m.topic == "notifications":
+                        metrics.ALERT_SECONDS.observe(max(0.0, (now - m.time) / 1000))
+        except NotPublished as error:
+            self._recovered = False  # the commit may have happened without an answer: ask before anything is sent again
+            metrics.PUBLISH_RETRIES.inc()
+            log.warning("not published, trying again: %s", error)
+            return False
+        return True
+
+    def _measure(self, begun: float, until: int, now: int, steps: int) -> None:
+        metrics.STEPS.inc(steps)
+        metrics.HOLD_SECONDS.set((now - until) / 1000 if until else 0)
+        metrics.WAITING_ROWS.set(sum(w.rows for w in self._waiting.values()))
+        metrics.LAG_RECORDS.set(self.fetcher.lag)
+        metrics.PEOPLE.set(len(self.people))
+        metrics.TICK_SECONDS.observe(time.monotonic() - begun)
+        metrics.LAST_TICK.set(time.monotonic())
+
+    def _pseudonym(self, user: str | None) -> str | None:
+        return None if user is None else self._pseudonyms.of(user)
+
+
+def _within(tables: dict[str, pa.Table], after: int, until: int) -> dict[str, pa.Table]:
+    """Rows that arrived in (after, until]; topics without any are left out."""
+    out = {}
+    for topic, table in tables.items():
+        arrival = table["ingest_time"].to_numpy()
+        low, high = np.searchsorted(arrival, [after, until], side="right")
+        if high > low:
+            out[topic] = table.slice(int(low), int(high - low))
+    return out
+
+
+def _sane(table: pa.Table, now: int) -> pa.Table:
+    """A timestamp far ahead is no time of a broker: such a row arrives now."""
+    arrival = table["ingest_time"].to_numpy()
+    if not (arrival > now + AHEAD_MS).any():
+        return table
+    place = table.schema.get_field_index("ingest_time")
+    return table.set_column(place, table.schema.field(place), pa.array(np.where(arrival > now + AHEAD_MS, now, arrival)))
+
+
+def _last(tables: dict[str, pa.Table], parts: list[Part]) -> dict[Part, int]:
+    """Part → largest offset of these rows."""
+    out: dict[Part, int] = {}
+    for table in tables.values():
+        files, lines = table["_file"].to_numpy(), table["_line"].to_numpy()
+        for file in np.unique(files).tolist():
+            last = int(lines[files == file].max())
+            out[parts[file]] = max(last, out.get(parts[file], -1))
+    return out

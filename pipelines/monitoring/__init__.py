@@ -1,0 +1,1 @@
+"""Health of a run, and counts of its topics. Knows no person."""

@@ -1,0 +1,95 @@
+"""Output records of a live run on an engine, on their way to Kafka: topic, key, value, time. No Beam here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from connectors.kafka.codec import Encoder, Letter
+from connectors.kafka.options import KafkaOptions
+from connectors.kafka.registry import Registry
+from connectors.kafka.sink import Message, messages
+from connectors.log_sink import in_order
+from pipelines.report import OPS
+from pipelines.step import Stepped
+from schemas import TOPICS, ids, rows
+
+FLUSH_S = 120
+
+
+def encoder_of(options: KafkaOptions, form: str) -> Encoder:
+    """How values are written: Avro, framed where there is a registry, or JSON."""
+    return Encoder(Registry(options.registry) if options.registry else None, form)
+
+
+def outgoing(stepped: Stepped, encoder: Encoder) -> Iterator[Message]:
+    """What a step said, topic by topic; rows that came in are not sent back to where they came from."""
+    for topic, table in stepped.tables.items():
+        if TOPICS[topic].klass in ("OUT", "STATE") and len(table):
+            yield from messages(topic, in_order(table), encoder)
+    for topic, records in stepped.records.items():
+        yield from messages(topic, in_order(_table(topic, records)), encoder)
+    dead = [Letter(t, why, name, stepped.user, event, at, p, o) for t, why, name, event, at, p, o in stepped.came.dead]
+    if dead:
+        yield from letters(dead, encoder)
+
+
+def letters(dead: list[Letter], encoder: Encoder) -> list[Message]:
+    """Dead letters as records of `dlq`: closed reason and position, never a payload."""
+    return messages("dlq", _table("dlq", [_letter(x) for x in dead]), encoder)
+
+
+def _letter(x: Letter) -> dict[str, Any]:
+    where = f"{x.partition}:{x.offset}"
+    value: dict[str, Any] = {"topic": x.topic, "reason": x.reason, "position": where}
+    if x.field is not None:
+        value["field"] = x.field
+    if x.topic in TOPICS:
+        value["schema"] = f"{x.topic}:{TOPICS[x.topic].version}"
+    user = x.user or OPS
+    event = x.ingest_time if x.event_time is None else x.event_time
+    return {
+        "user": user, "event_time": event, "ingest_time": x.ingest_time, "tz_offset_min": 0,
+        "event_id": ids.output_id("dlq", user, x.topic, where), "value": value,
+    }  # fmt: skip
+
+
+def _table(topic: str, records: list[dict[str, Any]]) -> pa.Table:
+    table, defects = rows.from_dicts(topic, records)
+    if defects:  # a defect of a deploy, not of a payload
+        raise AssertionError(f"output of {topic} does not fit its schema: {defects[0].reason} {defects[0].field}")
+    return table
+
+
+class Producer:
+    """An idempotent producer; `flush` returns when the broker has everything, or fails the bundle.
+
+    Not a transaction of its own: a bundle that is repeated after a crash writes the same ids again (docs/flink.md).
+    """
+
+    def __init__(self, options: KafkaOptions) -> None:
+        from kafka import KafkaProducer
+
+        self.options = options
+        self._producer = KafkaProducer(
+            **options.client(acks="all", enable_idempotence=True, linger_ms=5, delivery_timeout_ms=FLUSH_S * 1000)
+        )
+        self._sent: list[Any] = []
+
+    def send(self, m: Message) -> None:
+        name = self.options.name(m.topic)
+        self._sent.append(self._producer.send(name, key=m.key, value=m.value, timestamp_ms=m.time))
+
+    def flush(self) -> int:
+        """Number of records that the broker has taken since the last call."""
+        sent, self._sent = self._sent, []
+        if sent:
+            self._producer.flush(timeout=FLUSH_S)
+            for future in sent:
+                future.get(timeout=FLUSH_S)
+        return len(sent)
+
+    def close(self) -> None:
+        self._producer.close(timeout=5)

@@ -1,0 +1,159 @@
+"""Rows that have been read and wait, by person: for the log's clock to pass them, or for their person's turn. No Beam here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from connectors.kafka.fetch import Part
+from connectors.spool import in_order
+from pipelines.ingest.machine import RISK_BEARING
+from pipelines.ledger import Kept
+
+MINUTE_MS = 60_000
+MANY = frozenset({  # such a row decides nothing by itself, only at the next minute of the log's clock
+    "raw.location", "raw.app_usage", "device.location", "device.phone_usage", "device.heart_rate", "device.activity",
+    "device.music", "device.status",
+})  # fmt: skip
+RISKY = RISK_BEARING | {"selfreport"}
+BACKLOG_MS = 120_000  # behind by more than this is a backlog
+STRIDE_MS = 6 * 3_600_000
+STRIDE_ROWS = 4_000
+
+
+@dataclass
+class Waiting:
+    """What waits of one person.
+
+    Parameters
+    ----------
+    since
+        Number of the read that brought the oldest of it.
+    first, urgent, risky
+        Earliest arrival (ms) of all, of what can't wait for the minute, of what no backlog may hold; None = nothing such.
+    risky_at
+        When the first risk-bearing row was read (monotonic seconds).
+    """
+
+    since: int
+    tables: dict[str, list[pa.Table]] = field(default_factory=dict)
+    rows: int = 0
+    first: int | None = None
+    urgent: int | None = None
+    risky: int | None = None
+    risky_at: float | None = None
+
+    def add(self, topic: str, table: pa.Table, at: float) -> None:
+        """Rows of one topic, read at `at` (monotonic seconds)."""
+        self.tables.setdefault(topic, []).append(table)
+        self.rows += len(table)
+        low = int(table["ingest_time"].to_numpy().min())
+        self.first = _least(self.first, low)
+        if topic not in MANY:
+            self.urgent = _least(self.urgent, low)
+        if topic in RISKY:
+            self.risky = _least(self.risky, low)
+            self.risky_at = at if self.risky_at is None else self.risky_at
+
+    def due(self, kept: Kept | None) -> int | None:
+        """When the person must be run (ms of the log's clock)."""
+        if kept is None:
+            return self.first
+        times = [kept.due, self.urgent]
+        if self.first is not None:
+            times.append((max(self.first, kept.clock) // MINUTE_MS + 1) * MINUTE_MS)
+        return min((t for t in times if t is not None), default=None)
+
+    def take(self, until: int) -> dict[str, pa.Table]:
+        """Rows that arrived up to `until`, in arrival order, by topic; the rest goes on waiting."""
+        ready: dict[str, pa.Table] = {}
+        left: dict[str, list[pa.Table]] = {}
+        for topic, parts in sorted(self.tables.items()):
+            table = pa.concat_tables(parts) if len(parts) > 1 else parts[0]
+            arrival = table["ingest_time"].to_numpy()
+            inside = arrival <= until
+            if inside.all():
+                ready[topic] = in_order(table)
+                continue
+            left[topic] = [table.filter(pa.array(~inside))]
+            if inside.any():
+                ready[topic] = in_order(table.filter(pa.array(inside)))
+        at, since = self.risky_at, self.since
+        self.__init__(since)  # type: ignore[misc]
+        for topic, parts in left.items():
+            self.add(topic, parts[0], at or 0.0)
+        return ready
+
+
+@dataclass
+class Gate:
+    """What of the rows that come is new, and what comes from behind the hold.
+
+    Parameters
+    ----------
+    breaks
+        Rows that came from behind their person's clock, by topic.
+    """
+
+    breaks: Counter[str] = field(default_factory=Counter)
+
+    def admit(self, topic: str, table: pa.Table, kept: Kept | None, parts: list[Part]) -> pa.Table:
+        """Rows that the person has not taken yet; those from behind the clock arrive one ms after it.
+
+        Parameters
+        ----------
+        parts
+            `_file` → partition.
+        """
+        if kept is None:
+            return table
+        arrival = table["ingest_time"].to_numpy()
+        behind = arrival <= kept.clock
+        if not behind.any():
+            return table
+        last = np.array([kept.seen.get(p, -1) for p in parts], np.int64)
+        taken = behind & (table["_line"].to_numpy() <= last[table["_file"].to_numpy()])
+        if taken.any():
+            table = table.filter(pa.array(~taken))
+            arrival, behind = arrival[~taken], behind[~taken]
+        if behind.any():
+            self.breaks[topic] += int(behind.sum())
+            place = table.schema.get_field_index("ingest_time")
+            moved = pa.array(np.maximum(arrival, kept.clock + 1))
+            table = table.set_column(place, table.schema.field(place), moved)
+        return table
+
+
+def is_ready(waiting: Waiting, kept: Kept | None, until: int, backlog: bool) -> bool:
+    """Whether a person's machine is to be run up to `until`.
+
+    While a backlog is worked off machines run in strides of hours or thousands of rows: nothing shows of it, and a step costs
+    more than its rows. What bears risk is taken as soon as the clock has passed it.
+    """
+    if kept is not None and until <= kept.clock:
+        return False
+    due = waiting.due(kept)
+    if due is None or due > until:
+        return False
+    if not backlog:
+        return True
+    if waiting.risky is not None and waiting.risky <= until:
+        return True
+    begin = kept.clock if kept is not None else due
+    return waiting.rows >= STRIDE_ROWS or until >= begin + STRIDE_MS
+
+
+def oldest(waiting: Iterable[Waiting], newest: int) -> int:
+    """Number of the read that brought the oldest row that waits; `newest` + 1 if none does."""
+    return min((w.since for w in waiting if w.rows), default=newest + 1)
+
+
+def _least(a: int | None, b: int) -> int:
+    return b if a is None or b < a else a
+
+
+

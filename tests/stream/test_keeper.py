@@ -1,0 +1,206 @@
+"""The keeper against the replay: whatever is cut, waits, is forgotten or restarted, the same records come out."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections import Counter
+from pathlib import Path
+
+import orjson
+import pytest
+
+from connectors.kafka.codec import Encoder
+from connectors.log_source import LogSource
+from pipelines import keeper, parcel
+from pipelines.content_log import ContentLog
+from pipelines.grouping import by_person
+from pipelines.ingest import Pseudonyms
+from pipelines.keeper import Keeper, Mark
+from pipelines.learning.packing import StateError
+from pipelines.publish import outgoing
+from pipelines.settings import Settings
+from simulator.people import simulate
+from tests.flink import stage
+
+MINUTE = 60_000
+
+
+class Engine:
+    """State, waiting parcels and timers by person, as Flink would hold them; and what was said."""
+
+    def __init__(self, content: ContentLog) -> None:
+        self.content = content
+        self.keeper = Keeper(content)
+        self.marks: dict[str, bytes] = {}
+        self.machines: dict[str, bytes] = {}
+        self.waiting: dict[str, list[bytes]] = {}
+        self.due: dict[str, int] = {}
+        self.turn: dict[str, int] = {}
+        self.said: dict[stage.Key, bytes] = {}
+        self.repeated: Counter[str] = Counter()
+        self.now = 0  # the wall clock, for the choice of strides only
+
+    def restart(self) -> None:
+        self.keeper = Keeper(self.content)
+
+    def take(self, user: str, data: bytes) -> None:
+        until = self.keeper.may_wait(user, parcel.label(data))
+        if until is None:
+            self._run(user, [data], keeper.NEVER)
+        else:
+            self.waiting.setdefault(user, []).append(data)
+            self.turn[user] = until
+
+    def pass_time(self, until: int) -> None:
+        """Fire timers up to `until`, in order."""
+        while True:
+            timers = [(t, user) for held in (self.due, self.turn) for user, t in held.items() if t <= until]
+            if not timers:
+                return
+            t, user = min(timers)
+            for held in (self.due, self.turn):
+                if held.get(user) == t:
+                    del held[user]
+            self._run(user, [], t)
+
+    def _run(self, user: str, came: list[bytes], until: int) -> None:
+        mark = Mark.load(self.marks.get(user))
+        held = self.waiting.pop(user, [])
+        if not came and not held and until <= mark.clock:
+            return
+        done, states = self.keeper.run(user, mark, lambda: self.machines.get(user), held + came, until)
+        self.machines[user], self.marks[user] = states, mark.dump()
+        self.turn.pop(user, None)
+        self.due.pop(user, None)
+        wanted = self.keeper.due(user, mark, self.now)
+        if wanted is not None:
+            self.due[user] = wanted
+        for stepped in done:
+            for m in outgoing(stepped, Encoder(form="json")):
+                record = orjson.loads(m.value)
+                key = stage.key_of(m.topic, record)
+                if m.topic != "dlq":
+                    self.repeated[m.topic] += key in self.said
+                    self.said[key] = m.value
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("people") / "log"
+    simulate(out, 2, 2, 3, dt.date(2026, 3, 2), [], "jsonl", lambda done, total: None)
+    return out
+
+
+@pytest.fixture(scope="module")
+def truth(log: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[stage.Key, bytes], int]:
+    return stage.truth(log, tmp_path_factory.mktemp("replay") / "out")
+
+
+def _live(log: Path, seed: int, *, live: bool, restarts: int) -> Engine:
+    draw = random.Random(seed)
+    with LogSource([log]) as source:
+        first, last = source.first, source.last
+        assert first is not None
+        assert last is not None
+        packs = source.read(first - 1, last).pop("content.pack", None)
+        handed = [packs]
+        content = ContentLog(Settings(), lambda: (handed.pop() if handed else None, last + 10**9))
+        engine = Engine(content)
+        begin = last - 6 * 60 * MINUTE if live else last  # the present: everybody by the minute
+        cuts = sorted({draw.randrange(first, last) for _ in range(30)} | {last})
+        if live:
+            cuts = sorted({*cuts, *(draw.randrange(begin, last) for _ in range(120))})
+        stops = set(draw.sample(cuts, restarts))
+        after = first - 1
+        for until in cuts:
+            present = live and until > begin
+            engine.now = until if present else last + 10**10
+            tables = source.read(after, until)
+            tables.pop("content.pack", None)
+            for user, data in keeper.parcels_of(by_person(tables, Pseudonyms("")).items(), until, present):
+                engine.take(user, data)
+            engine.pass_time(until)
+            after = until
+            if until in stops:
+                engine.restart()
+        for user in sorted(engine.marks | engine.waiting):
+            engine._run(user, [], last)
+    return engine
+
+
+@pytest.mark.parametrize(("live", "restarts"), [(False, 0), (False, 5), (True, 3)])
+def test_parcels_timers_and_restarts_give_the_records_of_the_replay(
+    live: bool, restarts: int, log: Path, truth: tuple[dict[stage.Key, bytes], int]
+) -> None:
+    expected, last = truth
+    engine = _live(log, 11, live=live, restarts=restarts)
+    said = {k: v for k, v in engine.said.items() if k[2] <= last}
+    assert said.keys() == expected.keys()
+    assert all(said[k] == expected[k] for k in expected)
+    assert not +engine.repeated
+    assert not engine.keeper.breaks
+
+
+def test_a_record_from_behind_the_clock_is_taken_and_counted(log: Path) -> None:
+    with LogSource([log]) as source:
+        assert source.first is not None
+        assert source.last is not None
+        middle = (source.first + source.last) // 2
+        early = by_person(
+            {"device.heart_rate": source.read(source.first - 1, middle)["device.heart_rate"]}, Pseudonyms("")
+        )
+    user, tables = next(iter(early.items()))
+    engine = Engine(ContentLog(Settings()))
+    engine.take(user, parcel.Parcel(middle + MINUTE, True, {}).dump())
+    late = {"device.heart_rate": tables["device.heart_rate"].slice(0, 3)}
+    engine._run(user, [parcel.Parcel(middle + MINUTE, True, late).dump()], keeper.NEVER)
+    assert engine.keeper.breaks == {"device.heart_rate": 3}
+    assert Mark.load(engine.marks[user]).clock == middle + MINUTE + 1
+
+
+def test_a_machine_in_memory_that_the_engine_knows_nothing_of_is_not_used(log: Path) -> None:
+    with LogSource([log]) as source:
+        assert source.first is not None
+        assert source.last is not None
+        people = by_person(
+            {"device.heart_rate": source.read(source.first - 1, source.last)["device.heart_rate"]}, Pseudonyms("")
+        )
+    user, tables = next(iter(people.items()))
+    whole = tables["device.heart_rate"]
+    at = int(whole["ingest_time"][len(whole) // 2].as_py())
+    first, rest = keeper.within(whole, 0, at), keeper.within(whole, at, 2**60)
+    engine = Engine(ContentLog(Settings()))
+    engine._run(user, [parcel.Parcel(at, True, {"device.heart_rate": first}).dump()], keeper.NEVER)
+    before = engine.marks[user], engine.machines[user]
+    end = int(rest["ingest_time"][-1].as_py())
+    engine._run(user, [parcel.Parcel(end, True, {"device.heart_rate": rest}).dump()], keeper.NEVER)
+    once = engine.machines[user]
+    engine.marks[user], engine.machines[user] = before  # the bundle failed; the engine goes back
+    engine._run(user, [parcel.Parcel(end, True, {"device.heart_rate": rest}).dump()], keeper.NEVER)
+    assert engine.machines[user] == once
+
+
+def test_everybody_has_a_second_of_their_own_in_the_minute() -> None:
+    turns = [keeper.turn(f"p{i}", 10 * MINUTE, live=True) - 10 * MINUTE for i in range(300)]
+    assert all(0 < t <= MINUTE for t in turns)
+    assert len({t // 1000 for t in turns}) > 35
+    assert all(keeper.turn(f"p{i}", 10 * MINUTE + turns[i], live=True) == 11 * MINUTE + turns[i] for i in range(300))
+
+
+@pytest.mark.parametrize("data", [b"", b"xx\x01" + b"0" * 60, b"km\x02" + b"0" * 24])
+def test_a_mark_of_another_version_is_refused(data: bytes) -> None:
+    if data:
+        with pytest.raises(StateError):
+            Mark.load(data)
+    else:
+        assert Mark.load(data) == Mark()
+
+
+def test_states_survive_their_bytes_and_a_cut_is_refused() -> None:
+    data = keeper.pack_states((b"ingest", b"person"))
+    assert keeper.unpack_states(data) == (b"ingest", b"person")
+    with pytest.raises(StateError):
+        keeper.unpack_states(data[:9])
+    with pytest.raises(parcel.ParcelError):
+        parcel.label(b"kx" + b"0" * 40)
