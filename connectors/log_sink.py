@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from connectors.base import NotALog, Sink
 from schemas import TOPICS, rows
 
-ROW_GROUP = 65_536
+ROW_GROUP = 32_768
 ROW_GROUP_OF = {"model.snapshot": 1_024}  # rows of several KB each
 UUID_CHARS = 36
 
@@ -86,7 +86,9 @@ class LogSink(Sink):
         whole = len(table) if last else len(table) // group * group
         if whole:
             self._writer(topic).write_table(table.slice(0, whole), row_group_size=group)
-        self._waiting[topic] = [table.slice(whole)] if whole < len(table) else []
+        rest = table.slice(whole)
+        # a copy, because a slice would keep all of the table in memory
+        self._waiting[topic] = [rest.take(pa.array(np.arange(len(rest))))] if len(rest) else []
 
     def _writer(self, topic: str) -> pq.ParquetWriter:
         if topic not in self._writers:

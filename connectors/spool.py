@@ -40,6 +40,7 @@ class Spool:
         self._index: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
         self._schemas: dict[str, pa.Schema] = {}
         self.rows: Counter[int] = Counter()
+        self.bytes: Counter[int] = Counter()
         self._at = 0
 
     def add(self, topic: str, table: pa.Table) -> None:
@@ -64,6 +65,7 @@ class Spool:
             self._file.write(data)
             self._index[day][topic].append((self._at, data.size))
             self._at += data.size
+            self.bytes[day] += data.size
         self.rows[day] += len(table)
 
     def days(self) -> list[int]:

@@ -39,7 +39,7 @@ from schemas import rows, signing
 Progress = Callable[[float], None]
 PACK = "content.pack"
 GATHERED_MS = 600_000  # what the groups of a slice gave is put in order this long at a time
-GATHERED_ROWS = 60_000  # or by so many rows
+GATHERED_BYTES = 8 << 20  # or by so much: snapshots are few and heavy
 READING = 0.3  # share of the progress bar that reading takes
 
 
@@ -332,8 +332,8 @@ class _Replay:
             return
         spans, held = spool.days(), 0
         for i, span in enumerate(spans):
-            held += spool.rows[span]
-            if held >= GATHERED_ROWS or i == len(spans) - 1:
+            held += spool.bytes[span]
+            if held >= GATHERED_BYTES or i == len(spans) - 1:
                 end = (span + 1) * spool.span_ms - 1
                 for topic, table in spool.read(after, end, ordered=False).items():
                     self.sink.write(topic, [table])

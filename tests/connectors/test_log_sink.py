@@ -60,9 +60,8 @@ def test_row_groups_are_full_however_small_the_slices(tmp_path: Path) -> None:
     assert a.read_bytes() == b.read_bytes()
     meta = pq.ParquetFile(a).metadata
     assert [meta.row_group(i).num_rows for i in range(meta.num_row_groups)] == [
-        ROW_GROUP,
-        ROW_GROUP,
-        140_000 - 2 * ROW_GROUP,
+        *[ROW_GROUP] * 4,
+        140_000 - 4 * ROW_GROUP,
     ]
 
 
