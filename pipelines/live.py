@@ -41,6 +41,9 @@ log = logging.getLogger("kairos.live")
 AHEAD_MS = 5 * 60_000  # a timestamp further ahead is no time of a broker
 QUIET_S = 5.0  # how often offsets are kept while nothing happens
 STRIDE_MS = 6 * 3_600_000
+MANY_STEPS = 8  # so many machines run in a slice whatever they take
+PRESSED_S = 0.15  # how long is read while machines wait
+BACKLOG_WORK = 5  # so many times longer run the machines of a slice while a backlog is worked off: a slice costs something itself
 
 
 class TooManyDeadError(NotALog):
@@ -98,6 +101,8 @@ class Live:
         self._dead: Counter[str] = Counter()
         self._all: Counter[str] = Counter()
         self._outbox: list[tuple[int, list[Message]]] = []
+        self._step_s = 0.01  # what a machine's step takes, seconds of late
+        self._pressed = False  # whether machines were left for the next slice
         self._recovered = False
         self._committed = 0.0
         self.order_breaks: Counter[str] = Counter()
@@ -123,7 +128,10 @@ class Live:
         idle = self.fetcher.idle()
         until = self._until(now, idle)
         work = self._choose(until, now)
+        at = time.monotonic()
         steps = carry(work, self._step)
+        if work:
+            self._step_s = 0.5 * self._step_s + 0.5 * (time.monotonic() - at) / len(work)
         done = [s for given, _ in steps for s in given]
         out = outgoing(done, letters + self.content.letters() + self._buried(done), self._encoder)
         if out or work or tables or time.monotonic() - self._committed > QUIET_S:
@@ -148,7 +156,7 @@ class Live:
         self._reads[self._read_number] = {p: r.position for p, r in self.fetcher.reach.items()}
         tables: dict[str, list[pa.Table]] = {}
         letters: list[dict[str, Any]] = []
-        end, rows = time.monotonic() + self.live.slice_s, 0
+        end, rows = time.monotonic() + (PRESSED_S if self._pressed else self.live.slice_s), 0
         self._throttle()
         while (left := end - time.monotonic()) > 0 and rows < self.live.slice_rows:
             for part, records in self.fetcher.poll(left).items():
@@ -262,10 +270,16 @@ class Live:
                 chosen.append((1, due, user, until))
                 named.add(user)
         chosen.sort()
-        for _, _, user, _ in chosen[self.live.people :]:
+        most = self._most(sum(not c[0] for c in chosen), self.live.work_s * (BACKLOG_WORK if backlog else 1))
+        for _, _, user, _ in chosen[most:]:
             if (kept := self.people.get(user)) is not None and kept.due is not None:
                 heapq.heappush(self._due, (kept.due, user))
-        return [Work(user, target) for _, _, user, target in chosen[: self.live.people]]
+        self._pressed = len(chosen) > most
+        return [Work(user, target) for _, _, user, target in chosen[:most]]
+
+    def _most(self, urgent: int, work_s: float) -> int:
+        """How many machines run in a slice: at the full minute everybody is due, and who is in need must not wait for them."""
+        return min(self.live.people, max(urgent, MANY_STEPS, int(work_s / self._step_s)))
 
     def _step(self, work: Work) -> tuple[list[Stepped], tuple[bytes, bytes]]:
         """Run one machine up to its target, in parts between content packs."""
