@@ -24,6 +24,7 @@ READER = {
     "fetch_max_wait_ms": 100, "metadata_max_age_ms": 30_000, "metrics_enabled": False,
 }  # fmt: skip
 POLL_RECORDS = 20_000
+SETTLED_S = 0.3  # three times the longest a broker keeps a fetch waiting
 LOOK_S = 10.0  # how often new partitions are looked for
 
 
@@ -39,11 +40,17 @@ class Reach:
         Largest timestamp read (ms), None = nothing yet.
     moved
         When (seconds of the monotonic clock) it last gave a record or was found to be at its end.
+    given
+        When (seconds of the monotonic clock) it last gave a record.
+    empty
+        When (ms of the wall clock) it was last found to be at its end: what is there now and has not been read came after that.
     """
 
     position: int
     seen: int | None = None
     moved: float = 0.0
+    given: float = -1e9
+    empty: int = 0
 
 
 class Fetcher:
@@ -72,7 +79,7 @@ class Fetcher:
         self._start, self._clock = dict(start or {}), clock
         self.reach: dict[Part, Reach] = {}
         self._paused: set[Part] = set()
-        self._quiet = True  # whether the last poll gave nothing
+        self._ends: dict[Part, int] = {}  # as of the last `idle`
         self.answers, self.lag = False, 0  # at the last `idle`: whether the broker said; records not read yet
         self._looked = clock()
         try:
@@ -125,14 +132,15 @@ class Fetcher:
     def poll(self, wait_s: float, most: int = POLL_RECORDS) -> dict[Part, list[Any]]:
         """Records that have come, by partition, in order; after at most `wait_s` seconds none.
 
-        A broker that does not answer gives none: the positions stay, the next call tries again.
+        A broker that does not answer gives none: the positions stay, the next call tries again. What the client may have taken
+        in hand when it failed is read again.
         """
         try:
             got = self._consumer.poll(timeout_ms=max(0, int(wait_s * 1000)), max_records=most)
         except (KafkaError, OSError):
-            self._quiet = False
+            for part, reach in self.reach.items():
+                self._consumer.seek(self._tp(part), reach.position)
             return {}
-        self._quiet = not got
         out: dict[Part, list[Any]] = {}
         for tp, records in got.items():
             part = tp.topic[len(self.options.prefix) :], tp.partition
@@ -141,7 +149,7 @@ class Fetcher:
                 reach.position = int(records[-1].offset) + 1
                 newest = max(int(r.timestamp) for r in records)
                 reach.seen = newest if reach.seen is None else max(reach.seen, newest)
-                reach.moved = self._clock()
+                reach.moved = reach.given = self._clock()
                 out[part] = records
         return out
 
@@ -159,23 +167,27 @@ class Fetcher:
             return None
         return {(tp.topic[len(self.options.prefix) :], tp.partition): int(end) for tp, end in found.items()}
 
-    def positions(self) -> dict[Part, int] | None:
+    def positions(self, ends: Mapping[Part, int]) -> dict[Part, int] | None:
         """Next offsets: after the last record we were given; None if not to be had.
 
-        kafka-python's own position also passes over transaction markers, but it may be ahead of what it has handed out: it is
-        asked only after a poll that gave nothing.
+        kafka-python's own position also passes over transaction markers. It is believed only of partitions that have given
+        nothing for a while: then nothing of them is on its way to us.
         """
-        if not self._quiet:
-            return {p: r.position for p, r in self.reach.items()}
+        at = {p: r.position for p, r in self.reach.items()}
         try:
-            return {p: max(r.position, int(self._consumer.position(self._tp(p), timeout_ms=1_000))) for p, r in self.reach.items()}
+            for p, r in self.reach.items():
+                if r.position < ends.get(p, -1) and self._clock() - r.given > SETTLED_S:
+                    at[p] = max(r.position, int(self._consumer.position(self._tp(p), timeout_ms=1_000)))
         except (KafkaError, OSError, TypeError):
             return None
+        return at
 
     def idle(self) -> set[Part]:
         """Partitions of which everything there is now has been read. An error is never idleness."""
-        ends, at = self.ends(), self.positions()
-        self.answers = ends is not None and at is not None
+        ends = self.ends()
+        at = None if ends is None else self.positions(ends)
+        self.answers = at is not None
+        self._ends = ends or {}
         if ends is None or at is None:
             for reach in self.reach.values():  # nobody is heard: no partition stalls by itself
                 reach.moved = self._clock()
@@ -190,6 +202,10 @@ class Fetcher:
             elif part in self._paused:  # by us
                 reach.moved = self._clock()
         return out
+
+    def caught_up(self) -> set[Part]:
+        """Partitions of which everything has been read that was there when `idle` asked; none where it was not answered."""
+        return {p for p, r in self.reach.items() if p in self._ends and r.position >= self._ends[p]}
 
     def offsets_at(self, time_ms: int) -> dict[Part, int]:
         """First offset of each partition whose timestamp is at or after an instant; the end if there is none."""
