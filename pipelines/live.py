@@ -404,6 +404,9 @@ class Live:
         metrics.HOLD_SECONDS.set((now - until) / 1000 if until else 0)
         metrics.WAITING_ROWS.set(sum(w.rows for w in self._waiting.values()))
         metrics.LAG_RECORDS.set(self.fetcher.lag)
+        while self.fetcher.expired:
+            topic, n = self.fetcher.expired.popitem()
+            metrics.EXPIRED_RECORDS.labels(topic).inc(n)
         metrics.PEOPLE.set(len(self.people))
         metrics.TICK_SECONDS.observe(time.monotonic() - begun)
         metrics.LAST_TICK.set(time.monotonic())

@@ -6,7 +6,9 @@ at that moment, never from a remembered one; an error never lets a clock go on; 
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -17,6 +19,7 @@ from kafka.errors import KafkaError
 from connectors.base import NotALog
 from connectors.kafka.options import KafkaOptions
 
+log = logging.getLogger("kairos.kafka")
 Part: TypeAlias = tuple[str, int]  # (topic as we call it, partition)
 READER = {
     "enable_auto_commit": False, "isolation_level": "read_committed", "auto_offset_reset": "earliest",
@@ -78,6 +81,7 @@ class Fetcher:
         self.options, self.topics = options, sorted(topics)
         self._start, self._clock = dict(start or {}), clock
         self.reach: dict[Part, Reach] = {}
+        self.expired: Counter[str] = Counter()  # offsets that retention deleted before they were read, by topic
         self._paused: set[Part] = set()
         self._ends: dict[Part, int] = {}  # as of the last `idle`
         self.answers, self.lag = False, 0  # at the last `idle`: whether the broker said; records not read yet
@@ -106,6 +110,7 @@ class Fetcher:
             starts = self._asker.beginning_offsets([self._tp(p) for p in new])
             for p in new:
                 first = max(starts[self._tp(p)], self._start.get(p, 0))
+                self._missed(p, self._start.get(p, first), first)
                 self.reach[p] = Reach(first, moved=self._clock())
             self._consumer.assign([self._tp(p) for p in self.reach])
             for p, r in self.reach.items():
@@ -146,12 +151,29 @@ class Fetcher:
             part = tp.topic[len(self.options.prefix) :], tp.partition
             if records and part in self.reach:
                 reach = self.reach[part]
+                if records[0].offset > reach.position:
+                    self._gap(part, reach.position)
                 reach.position = int(records[-1].offset) + 1
                 newest = max(int(r.timestamp) for r in records)
                 reach.seen = newest if reach.seen is None else max(reach.seen, newest)
                 reach.moved = reach.given = self._clock()
                 out[part] = records
         return out
+
+    def _gap(self, part: Part, wanted: int) -> None:
+        """The next record is not the one expected: a marker or a compacted record, or the broker has deleted what was not read."""
+        try:
+            self._missed(part, wanted, int(self._asker.beginning_offsets([self._tp(part)])[self._tp(part)]))
+        except (KafkaError, OSError):
+            log.warning("%s/%d: records before the ones read now may have been deleted; the broker does not say", *part)
+
+    def _missed(self, part: Part, wanted: int, first: int) -> None:
+        if first > wanted:
+            self.expired[part[0]] += first - wanted
+            log.error(
+                "%s/%d: %d offsets were deleted by retention before they were read: give the topic a longer one",
+                *part, first - wanted,
+            )  # fmt: skip
 
     def ends(self, parts: Iterable[Part] | None = None, wait_s: float = 2.0) -> dict[Part, int] | None:
         """End offsets as they are now; None if the broker does not say.
@@ -196,6 +218,8 @@ class Fetcher:
         self.lag = sum(max(0, ends.get(p, 0) - max(at[p], r.position)) for p, r in self.reach.items())
         for part, reach in self.reach.items():
             if max(at[part], reach.position) >= ends.get(part, 1 << 62):
+                if at[part] > reach.position + 2:  # more than a marker or two
+                    self._gap(part, reach.position)
                 reach.position = max(at[part], reach.position)
                 reach.moved = self._clock()
                 out.add(part)

@@ -154,6 +154,74 @@ def test_new_partitions_and_topics_are_found_while_running(broker: Broker) -> No
     fetcher.close()
 
 
+def test_a_marker_does_not_hold_a_partition_while_others_give_without_pause(broker: Broker) -> None:
+    options = kafkas.fresh(broker, [HEART, STEPS, "dlq"])
+    sink = KafkaSink(options, options.prefix + "s")
+    sink.write(STEPS, [rows.from_dicts(STEPS, [walk(T0)])[0]])
+    sink.close()
+    now = [0.0]
+    fetcher = Fetcher(options, [HEART, STEPS], clock=lambda: now[0])
+    found: set[tuple[str, int]] = set()
+    for i in range(60):
+        kafkas.produce(options, {HEART: [beat(T0 + i)]})
+        while not any(part[0] == HEART for part in fetcher.poll(0.2)):
+            pass
+        now[0] += 0.2
+        found |= fetcher.idle()
+        if (STEPS, 0) in found:
+            break
+    assert (STEPS, 0) in found
+    fetcher.close()
+
+
+def test_what_the_client_had_in_hand_when_it_failed_is_read_again(broker: Broker) -> None:
+    from kafka.errors import KafkaConnectionError
+
+    options = kafkas.fresh(broker, [HEART])
+    kafkas.produce(options, {HEART: [beat(T0 + i) for i in range(5)]})
+    fetcher = Fetcher(options, [HEART])
+    whole, lost = fetcher._consumer.poll, []
+
+    def fails(**how: int) -> Any:
+        got = whole(**how)
+        if got and not lost:
+            lost.append(got)
+            raise KafkaConnectionError("after the records were taken")
+        return got
+
+    fetcher._consumer.poll = fails
+    got: list[Any] = []
+    for _ in range(40):
+        got += fetcher.poll(0.2).get((HEART, 0), [])
+        if len(got) == 5:
+            break
+    assert lost
+    assert [r.offset for r in got] == [0, 1, 2, 3, 4]
+    fetcher.close()
+
+
+def test_what_retention_deleted_before_it_was_read_is_counted_and_told(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    from kafka.admin import KafkaAdminClient
+
+    options = kafkas.fresh(broker, [HEART])
+    kafkas.produce(options, {HEART: [beat(T0 + i) for i in range(5)]})
+    running = Fetcher(options, [HEART])
+    admin = KafkaAdminClient(**options.client())
+    admin.delete_records({running._tp((HEART, 0)): 3})
+    admin.close()
+    late = Fetcher(options, [HEART], {(HEART, 0): 1})
+    got: list[Any] = []
+    for _ in range(40):
+        got += running.poll(0.2).get((HEART, 0), [])
+        if got:
+            break
+    assert [r.offset for r in got] == [3, 4]
+    assert (running.expired[HEART], late.expired[HEART]) == (3, 2)
+    assert "deleted by retention" in caplog.text
+    running.close()
+    late.close()
+
+
 # -- the publisher ----------------------------------------------------------------------------------------------------
 
 
