@@ -23,10 +23,10 @@ log = logging.getLogger("kairos.kafka")
 Part: TypeAlias = tuple[str, int]  # (topic as we call it, partition)
 READER = {
     "enable_auto_commit": False, "isolation_level": "read_committed", "auto_offset_reset": "earliest",
-    "allow_auto_create_topics": False, "fetch_max_bytes": 16 << 20, "max_partition_fetch_bytes": 1 << 20,
+    "allow_auto_create_topics": False, "fetch_max_bytes": 2 << 20, "max_partition_fetch_bytes": 1 << 20,
     "fetch_max_wait_ms": 100, "metadata_max_age_ms": 30_000, "metrics_enabled": False,
 }  # fmt: skip
-POLL_RECORDS = 20_000
+ALL = 2**31 - 1
 SETTLED_S = 0.3  # three times the longest a broker keeps a fetch waiting
 LOOK_S = 10.0  # how often new partitions are looked for
 
@@ -134,14 +134,16 @@ class Fetcher:
 
     # -- records ------------------------------------------------------------------------------------------------------
 
-    def poll(self, wait_s: float, most: int = POLL_RECORDS) -> dict[Part, list[Any]]:
-        """Records that have come, by partition, in order; after at most `wait_s` seconds none.
+    def poll(self, wait_s: float) -> dict[Part, list[Any]]:
+        """All records that have been fetched (`fetch_max_bytes` at most), by partition, in order; after at most `wait_s` seconds none.
 
+        Never a part of them: kafka-python 3.0.12 loses a partition that is paused while a poll with `max_records` has left some
+        of its records behind (it parks them, and takes them up again only while no others are at hand).
         A broker that does not answer gives none: the positions stay, the next call tries again. What the client may have taken
         in hand when it failed is read again.
         """
         try:
-            got = self._consumer.poll(timeout_ms=max(0, int(wait_s * 1000)), max_records=most)
+            got = self._consumer.poll(timeout_ms=max(0, int(wait_s * 1000)), max_records=ALL)
         except (KafkaError, OSError):
             for part, reach in self.reach.items():
                 self._consumer.seek(self._tp(part), reach.position)
