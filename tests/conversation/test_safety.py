@@ -24,7 +24,7 @@ CASES = SETS["risk_cases"]
 @functools.cache
 def found(lang: str, name: str = "risk_cases") -> list[str]:
     models, lexicon = default_models(), Lexicon.load()
-    judged = [judge(c["text"], lang, lexicon, lambda c=c: models.safety.score_one(c["text"])) for c in SETS[name][lang]]
+    judged = [judge(c["text"], lang, lexicon, models.safety.score_one) for c in SETS[name][lang]]
     return ["SAFE" if j is None else j.category or "RISK" for j in judged]
 
 
@@ -89,4 +89,4 @@ def test_without_an_encoder_words_alone_still_find_what_is_plain() -> None:
     models = Models.load(encoder=None)
     lexicon = Lexicon.load()
     for text in ("i want to kill myself", "my uncle hits me when mum is away", "ich will mich umbringen"):
-        assert judge(text, None, lexicon, lambda text=text: models.safety.score_one(text)) is not None
+        assert judge(text, None, lexicon, models.safety.score_one) is not None
