@@ -16,7 +16,7 @@ from pipelines.conversation.safety import CLASSES, judge
 Cases = dict[str, list[dict[str, Any]]]
 SETS: dict[str, Cases] = {
     name: yaml.safe_load((Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8"))
-    for name in ("risk_cases", "risk_cases_2", "risk_cases_3")
+    for name in ("risk_cases", "risk_cases_2", "risk_cases_3", "risk_cases_4")
 }
 CASES = SETS["risk_cases"]
 
@@ -31,12 +31,14 @@ def found(lang: str, name: str = "risk_cases") -> list[str]:
 @pytest.mark.parametrize(
     ("name", "lang", "recall", "specificity"),
     [
-        ("risk_cases", "en", 0.90, 0.70),
+        ("risk_cases", "en", 0.95, 0.70),
         ("risk_cases", "de", 0.90, 0.75),
-        ("risk_cases_2", "en", 0.75, 0.70),
-        ("risk_cases_2", "de", 0.90, 0.75),
-        ("risk_cases_3", "en", 0.70, 0.70),
-        ("risk_cases_3", "de", 0.75, 0.75),
+        ("risk_cases_2", "en", 0.95, 0.70),
+        ("risk_cases_2", "de", 0.95, 0.60),
+        ("risk_cases_3", "en", 0.75, 0.65),
+        ("risk_cases_3", "de", 0.80, 0.75),
+        ("risk_cases_4", "en", 0.80, 0.60),
+        ("risk_cases_4", "de", 0.80, 0.50),
     ],
 )
 def test_recall_and_specificity_do_not_fall(name: str, lang: str, recall: float, specificity: float) -> None:
