@@ -77,9 +77,7 @@ def judge(
     return None
 
 
-def _listen(
-    readings: list[str], classify: Callable[[str], Mapping[str, float]]
-) -> tuple[list[str], dict[str, float]]:
+def _listen(readings: list[str], classify: Callable[[str], Mapping[str, float]]) -> tuple[list[str], dict[str, float]]:
     """The classes that the classifier hears in any reading, and of each class the highest score."""
     heard: list[str] = []
     highest: dict[str, float] = {}

@@ -63,7 +63,7 @@ def mended(text: str, lang: str | None) -> str:
     out = _MIXED.sub(lambda m: m[0].translate(_LEET), out)
     out = _OTHERS.sub(r"\1\1", _VOWELS.sub(r"\1", out))
     known = spellings()
-    tables = [known[lang]] if lang in known else [known[k] for k in sorted(known)]
+    tables = [known[lang]] if lang is not None and lang in known else [known[k] for k in sorted(known)]
     for table in tables:
         out = _WORD.sub(lambda m, table=table: table.get(m[0], m[0]), out)  # type: ignore[misc]
     return out

@@ -35,8 +35,12 @@ def test_any_text_can_be_mended_and_stays_about_as_long(text: str) -> None:
     assert len(mended(text, None)) <= 12 * len(text) + 20
 
 
-@given(st.lists(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=5, unique=True), max_size=4), st.integers(1, 30))
-def test_sentences_of_a_template_are_different_ones_and_no_more_than_asked_for(groups: list[list[str]], most: int) -> None:
+@given(
+    st.lists(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=5, unique=True), max_size=4), st.integers(1, 30)
+)
+def test_sentences_of_a_template_are_different_ones_and_no_more_than_asked_for(
+    groups: list[list[str]], most: int
+) -> None:
     template = " ".join(f"({'|'.join(f'{i}{w}' for w in g)})" for i, g in enumerate(groups)) or "plain"
     out = sentences(template, most)
     total = 1
