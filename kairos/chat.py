@@ -151,9 +151,8 @@ def chat(
         talker: Talker | LiveTalker = Talker(lang)
         typer.echo(NOTICE + " Nobody reads this. A number taps an option; an empty line ends it.")
     else:
-        from kairos.chat_live import LiveTalker as Live
-
         from connectors.kafka.options import KafkaOptions
+        from kairos.chat_live import LiveTalker as Live
 
         talker = Live(KafkaOptions.load(config, brokers or None), user, lang, grant)
         typer.echo(NOTICE + " What you type goes to chat.inbound. A number taps an option; an empty line ends it.")

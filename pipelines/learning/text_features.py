@@ -2,8 +2,9 @@
 
 A text becomes x = [embedding, words, word pairs, character 3-5-grams], each block of unit length times the root of its weight,
 weights summing to 1; on request also its marks (punctuation, pictographs, capitals), which carry feelings. n-grams are hashed
-with a sign into `HASHED` places a block (Weinberger et al. 2009), so no vocabulary is learned and none can be read from a model. z(x) = sqrt(2/R) cos(P x + b) with rows of P from N(0, 2 gamma) approximates the
-Gaussian kernel exp(-gamma |x - x'|²) (Rahimi & Recht 2007). P and b come from a fixed seed: features never learn.
+with a sign into `HASHED` places a block (Weinberger et al. 2009), so no vocabulary is learned and none can be read from a model.
+z(x) = sqrt(2/R) cos(P x + b) with rows of P from N(0, 2 gamma) approximates the Gaussian kernel exp(-gamma |x - x'|²) (Rahimi &
+Recht 2007). P and b come from a fixed seed: features never learn.
 
 The weights were chosen on CLINC150 by cross-validation (benchmarks/RESULTS.md, "Conversation"). Nothing here keeps a word.
 """

@@ -82,7 +82,7 @@ def promise(groups: Mapping[str, Group], item: Item, now: int) -> float:
     benchmarks/programs.py, simulated learners of two kinds; 0 to 0.8 tried] leaves easy items some of the trials.
     """
     miss = max(1e-3, 1 - p_correct(groups[item.group].theta, item.b))
-    return float(now - item.last) * miss**MISS_POWER
+    return float((now - item.last) * miss**MISS_POWER)
 
 
 def effort(groups: Mapping[str, Group], open_items: Iterable[Item], weights: Mapping[str, float]) -> dict[str, float]:
