@@ -30,7 +30,7 @@ from river import base
 
 from pipelines.learning import recall_state
 from pipelines.learning.recall_memory import Columns, Memory
-from pipelines.learning.recall_parts import Array, kernel_step, linear_step, nearest, trim
+from pipelines.learning.recall_parts import Array, linear_step, present_relevance, recalled, settle, trim
 
 FAST, WHOLE, FIRST = 0, 1, 2  # experts; contexts follow from FIRST
 PARTS = 3  # linear, nearest rows, kernel machine
@@ -47,8 +47,8 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         Rows of the episodic memory and of the ring of recent ones.
     max_contexts
         Slots of contexts.
-    k, k_gate
-        Neighbours that vote, and neighbours that tell whose region a sample lies in.
+    k_gate
+        Neighbours that tell whose region a sample lies in.
     replay, settle
         Memory rows rehearsed a label: by the whole posterior, by the kernel machines.
     keep_fast
@@ -86,7 +86,6 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         memory: int = 480,
         recent: int = 64,
         max_contexts: int = 6,
-        k: int = 5,
         k_gate: int = 12,
         replay: int = 6,
         settle: int = 12,
@@ -104,7 +103,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         max_classes: int = 32,
         seed: int = 0,
     ) -> None:
-        self.memory, self.recent, self.max_contexts, self.k, self.k_gate = memory, recent, max_contexts, k, k_gate
+        self.memory, self.recent, self.max_contexts, self.k_gate = memory, recent, max_contexts, k_gate
         self.replay, self.settle, self.keep_fast = replay, settle, keep_fast
         self.eta, self.share, self.tol, self.vouch = eta, share, tol, vouch
         self.window, self.delta, self.evidence = window, delta, evidence
@@ -112,12 +111,13 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         self.max_features, self.max_classes, self.seed = max_features, max_classes, seed
         experts = max_contexts + FIRST
         self._columns = Columns()
-        self._rows = Memory(memory, recent, gamma)
+        self._rows = Memory(memory, recent)
         self._labels: dict[Any, int] = {}
         self._n = 0
         self._pending, self._current = 0, FIRST
         self._w = np.zeros((experts, 0, 1), np.float32)  # posterior means [expert, class, feature + 1]
         self._q = np.ones((experts, 0, 1), np.float32)  # posterior precisions
+        self._theta = np.zeros((experts + 1, 0), np.float32)  # log relevance of the features; last: to tell contexts apart
         self._sub = np.zeros((experts, PARTS))  # decayed log loss of the parts of an expert
         self._used = np.zeros(experts, bool)
         self._used[: FIRST + 1] = True
@@ -139,7 +139,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         """Probability of each class seen so far; {} before the first label. Unknown features are ignored."""
         if not self._labels:
             return {}
-        _z, _parts, p, near, mass = self._ask(x, self._columns.vector(x))
+        _v, _z, _parts, p, near, mass = self._ask(x)
         p = self._weights(near, mass) @ p
         return dict(zip(self._labels, (p / p.sum()).tolist(), strict=True))
 
@@ -158,21 +158,23 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
             raise ValueError(f"more than max_classes={self.max_classes} classes")
         self._grow(new, y)
         c = self._labels[y]
-        v = self._columns.vector(x)
-        z, parts, p, near, _mass = self._ask(x, v)
+        v, z, parts, p, near, _mass = self._ask(x)
         self._cache = None
-        self._columns.learn(x)
-        self._rows.changed()
         home = [FAST, self._current]
         self._usual[home] += 0.02 * (near[home] - self._usual[home])
-        self._sub = 0.95 * self._sub - np.log(np.clip(np.stack([part[:, c] for part in parts], 1), LEAST, 1.0))
-        self._sub -= self._sub.min(1, keepdims=True)
+        self._weigh_parts(np.stack([part[:, c] for part in parts], 1))
         loss = -np.log(np.clip(p[:, c], LEAST, 1.0))
         self._losses[self._n % self.window] = loss
         self._n += 1
         self._reweigh(loss)
+        self._columns.learn(v)
+        moved = self._rows.rescale(self._columns)
+        if moved is not None:
+            self._carry(*moved)
+            z = self._rows.scale(v)
         linear_step(self._w, self._q, FAST, z[None], np.array([c]), self.keep_fast)
-        self._rows.remember(v, c, self._n, self._columns)
+        self._theta[FAST] = present_relevance(self._rows, self._theta[FAST], z, c, self.keep_fast)
+        self._rows.remember(z, c, self._n)
         self._assign()
 
     # -- what it knows ------------------------------------------------------------------------------------------------
@@ -205,7 +207,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         """
         if not self._labels:
             return {"proba": {}, "weights": {}, "context": None, "nearest": [], "features": {}}
-        z, _parts, p, near, mass = self._ask(x, self._columns.vector(x))
+        _v, z, _parts, p, near, mass = self._ask(x)
         w = self._weights(near, mass)
         w = w / w.sum()
         proba = self.predict_proba_one(x)
@@ -261,45 +263,48 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
             at = len(self._columns.names)
             self._columns.add(new)
             self._rows.widen(len(new))
+            self._theta = np.pad(self._theta, ((0, 0), (0, len(new))))
             self._w = np.insert(self._w, [at] * len(new), 0.0, axis=2)
             self._q = np.insert(self._q, [at] * len(new), 1.0, axis=2)
             self._cache = None
+            self._rows.shrink(self.max_classes)
         if y not in self._labels:
             self._labels[y] = len(self._labels)
             self._w = np.pad(self._w, ((0, 0), (0, 1), (0, 0)))
             self._q = np.pad(self._q, ((0, 0), (0, 1), (0, 0)), constant_values=1.0)
             self._rows.add_class()
             self._cache = None
+            self._rows.shrink(self.max_classes)
 
-    def _ask(self, x: Mapping[Any, Any], v: Array) -> Any:
+    def _ask(self, x: Mapping[Any, Any]) -> Any:
         """What `_experts` says of x; between a prediction and its label nothing changes, so it is asked once."""
         if self._cache is None or self._cache[0] != x:
-            self._cache = (dict(x), self._experts(v))
+            v = self._columns.vector(x)
+            self._cache = (dict(x), (v, *self._experts(self._rows.scale(v))))
         return self._cache[1]
 
-    def _experts(self, v: Array) -> tuple[Array, tuple[Array, Array, Array], Array, Array, Array]:
+    def _carry(self, factor: Array, shift: Array) -> None:
+        """The linear posteriors say of the new scale what they said of the old."""
+        w = self._w[..., :-1] / np.where(factor > 0, factor, 1.0)
+        self._w[..., -1] -= w @ shift
+        self._w[..., :-1] = w
+        self._w = trim(np.clip(self._w, -1e6, 1e6))
+
+    def _experts(self, z: Array) -> tuple[Array, tuple[Array, Array, Array], Array, Array, Array]:
         """Scaled x; p(class) of the parts and of the experts [expert, class]; share of neighbours; P(x of a known class)."""
-        rows, n_classes, n_experts = self._rows, len(self._labels), len(self._used)
-        z = rows.scale(v, self._columns)
+        rows = self._rows
         z1 = np.append(z, np.float32(1.0))
-        a = self._w @ z1 / np.sqrt(1 + 0.39 * ((1.0 / self._q) @ (z1 * z1)))  # probit approximation, MacKay 1992
-        linear = 1 / (1 + np.exp(-np.clip(a, -30, 30))) + 1e-6
+        with np.errstate(invalid="ignore"):  # BLAS may raise the flag for a lane that it does not use
+            a = self._w @ z1 / np.sqrt(1 + 0.39 * ((1.0 / self._q) @ (z1 * z1)))  # probit approximation, MacKay 1992
+        linear = 1 / (1 + np.exp(-np.minimum(np.maximum(a, -30), 30))) + 1e-6
         linear /= linear.sum(1, keepdims=True)
-        d = rows.distances(z)
-        order = np.argsort(d, kind="stable")[: rows.live()]
-        y, own = rows.y[order], rows.owner[order]
-        votes = nearest(y, own, self.k, n_classes, self._used, WHOLE)
-        kernel = rows.kernel(d, n_classes, n_experts, FAST, WHOLE)
-        m = np.exp(-(self._sub - self._sub.min(1, keepdims=True)))
+        votes, kernel, near, known = recalled(rows, z, self._theta, WHOLE, self.gamma, self.k_gate, len(self._labels))
+        m = np.exp(-self._sub)
         m[FAST, 2] = 0.0
         m /= m.sum(1, keepdims=True)
         p = m[:, :1] * linear + m[:, 1:2] * votes + m[:, 2:] * kernel
-        k = min(self.k_gate, len(order))
-        near = np.bincount(own[:k], minlength=n_experts) / k if k else np.zeros(n_experts)
         near[self._current] += near[FAST]
         near[WHOLE] = 1.0
-        known = np.zeros((n_experts, n_classes))
-        known[own, y] = 1.0
         known[WHOLE] = 1.0
         return z, (linear, votes, kernel), p, near, known @ p[WHOLE]
 
@@ -321,6 +326,21 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         owners[FAST] = 0.0
         out: Array = w * gate + (1.0 - w @ gate) * owners / owners.sum()
         return out
+
+    def _weigh_parts(self, said: Array) -> None:
+        """Decayed log loss of the parts of the experts that answer for the present; the others keep what was found then.
+
+        The whole memory answers for all lives: its parts are judged over five times as many labels, at the same mean.
+
+        Parameters
+        ----------
+        said
+            Probability that the parts gave the label [expert, part].
+        """
+        loss = -np.log(np.maximum(said, LEAST))
+        for e, keep, gain in ((FAST, 0.95, 1.0), (self._current, 0.95, 1.0), (WHOLE, 0.99, 0.2)):
+            sub = keep * self._sub[e] + gain * loss[e]
+            self._sub[e] = sub - sub.min()
 
     def _reweigh(self, loss: Array) -> None:
         lw = self._logw - self.eta * loss
@@ -360,25 +380,37 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         rows = self._rows
         stored: list[int] = []
         for i in rows.waiting(self._pending):
-            c = int(rows.y[i])
-            z = rows.scaled(self._columns)[i].copy()
+            c, z = int(rows.y[i]), rows.z[i]
             linear_step(self._w, self._q, e, z[None], np.array([c]))
             self._seen[e] += 1
             j = rows.store(i, e, float(np.float16(self._rng.random())), self.max_classes)
             if j is not None:
                 stored.append(j)
             picked = rows.rehearsal(self._rng.random(self.replay))
-            z_all, c_all = np.vstack([z, rows.scaled(self._columns)[picked]]), np.append(c, rows.y[picked])
+            z_all, c_all = np.vstack([z, rows.z[picked]]), np.append(c, rows.y[picked])
             linear_step(self._w, self._q, WHOLE, z_all, c_all)
         self._pending = 0
         for at in range(0, max(1, len(stored)), 8):
-            kernel_step(rows, stored[at : at + 8], e, self._rng.random(self.settle), self.ridge, self._columns)
+            block = self._block(stored[at : at + 8], e, self._rng.random(self.settle))
+            settle(rows, block, self._theta, WHOLE, self.gamma, self.ridge, e)
+
+    def _block(self, new: list[int], e: int, draws: Array) -> Array:
+        """Memory rows to settle: the new ones, and half of the others from context e."""
+        rows = self._rows
+        live = np.flatnonzero(rows.y[: rows.size] >= 0)
+        block = live[(draws * len(live)).astype(np.int64)]
+        mine = live[rows.owner[live] == e]
+        if len(mine):
+            half = len(draws) // 2
+            block[:half] = mine[(draws[:half] * len(mine)).astype(np.int64)]
+        return np.unique(np.append(block, np.asarray(new, np.int64)))
 
     def _slot(self) -> int:
         free = np.flatnonzero(~self._used)
         e = int(free[0]) if len(free) else self._merge()
         self._used[e], self._seen[e] = True, 0
         self._w[e], self._q[e], self._sub[e], self._past[e] = 0.0, 1.0, 0.0, 0.0
+        self._theta[e] = self._theta[FAST]
         self._usual[e], self._logw[e] = self._usual[FAST], self._logw[FAST]
         return e
 
@@ -386,7 +418,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         """Merge the two contexts whose predictions agree best on their memory rows; the freed slot."""
         rows = self._rows
         live = np.flatnonzero(rows.y[: self.memory] >= 0)
-        z1 = np.column_stack([rows.scaled(self._columns)[live], np.ones(len(live), np.float32)])
+        z1 = np.column_stack([rows.z[live], np.ones(len(live), np.float32)])
         old = [int(e) for e in np.flatnonzero(self._used)[FIRST:] if e != self._current]
         said = {e: np.argmax(z1 @ self._w[e].T, 1) for e in old}
 
@@ -399,6 +431,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         self._w[a] = trim((self._q[a] * self._w[a] + self._q[b] * self._w[b]) / q)
         self._q[a] = trim(q)
         rows.owner[: self.memory][rows.owned(b)] = a
+        rows.changed()
         self._seen[a] += self._seen[b]
         self._past[a] += self._past[b]
         self._logw[a], self._logw[b] = max(self._logw[a], self._logw[b]), -30.0

@@ -9,13 +9,15 @@ import numpy as np
 
 from pipelines.learning import packing
 from pipelines.learning.packing import StateError
+from pipelines.learning.recall_memory import FAR, FLAT
+from pipelines.learning.recall_parts import REACH, half
 
 if TYPE_CHECKING:
     from pipelines.learning.recall import RecallClassifier
 
-KIND, VERSION = "recall", 1
+KIND, VERSION = "recall", 2
 _WHOLE_PARAMS = {
-    "memory": 4096, "recent": 512, "max_contexts": 32, "k": 64, "k_gate": 64, "replay": 64, "settle": 64, "window": 256,
+    "memory": 4096, "recent": 512, "max_contexts": 32, "k_gate": 64, "replay": 64, "settle": 64, "window": 256,
     "max_features": 128, "max_classes": 32, "seed": 2**63,
 }  # fmt: skip
 
@@ -33,10 +35,11 @@ def dump(model: RecallClassifier) -> bytes:
         "current": model._current, "head": rows.head, "rng": [str(generator["state"]["state"]), str(generator["state"]["inc"])],
     }  # fmt: skip
     arrays: dict[str, Any] = {
-        "place": live.astype(np.int32), "codes": rows.codes[both], "y": rows.y[both].astype(np.int8),
+        "place": live.astype(np.int32), "codes": rows.z[both].astype(np.float16), "y": rows.y[both].astype(np.int8),
         "owner": rows.owner[live].astype(np.int8), "step": rows.step[both].astype(np.int32), "key": rows.key[live].astype(np.float16),
         "whole": rows.whole[live].astype(np.float16), "part": rows.part[live].astype(np.float16),
-        "centre": rows.centre, "width": rows.width, "count": columns.count, "mean": columns.mean, "m2": columns.m2,
+        "centre": rows.centre, "inverse": rows.inverse, "theta": model._theta.astype(np.float16),
+        "count": columns.count, "mean": columns.mean, "m2": columns.m2,
         "w": model._w[model._used], "q": model._q[model._used], "used": model._used, "sub": model._sub, "logw": model._logw,
         "past": model._past, "usual": model._usual, "seen": model._seen, "losses": model._losses,
     }  # fmt: skip
@@ -44,13 +47,26 @@ def dump(model: RecallClassifier) -> bytes:
 
 
 def load(cls: type[Any], data: bytes) -> Any:
-    meta, arrays = packing.unpack(KIND, data, versions={VERSION: None})
+    meta, arrays = packing.unpack(KIND, data, versions={1: _from_1, VERSION: None})
     try:
         return _build(cls, meta, arrays)
     except StateError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
         raise StateError("state of recall cannot be read") from None
+
+
+def _from_1(meta: Any, arrays: packing.Arrays) -> tuple[Any, packing.Arrays]:
+    """Version 1 held rows by a scale of their own, voted with `k` equal neighbours and knew no relevance of features."""
+    params = {name: value for name, value in meta["params"].items() if name != "k"}
+    e, mean = int(params["max_contexts"]) + 2, arrays["mean"]
+    sd = np.sqrt(np.maximum(arrays["m2"], 0) / np.maximum(arrays["count"], 1))
+    x = arrays["codes"].astype(np.float64) * arrays.pop("width") + arrays["centre"]
+    inverse = np.where(sd > FLAT, 1.0 / np.maximum(sd, FLAT), 0.0)
+    arrays["codes"] = half(np.clip((x - mean) * inverse, -FAR, FAR)).astype(np.float16)
+    arrays["centre"], arrays["inverse"] = mean.astype(np.float32), inverse.astype(np.float32)
+    arrays["theta"] = np.zeros((e + 1, len(mean)), np.float16)
+    return {**meta, "params": params}, arrays
 
 
 def _build(cls: type[Any], meta: Any, arrays: packing.Arrays) -> Any:
@@ -75,6 +91,9 @@ def _build(cls: type[Any], meta: Any, arrays: packing.Arrays) -> Any:
     _take_small(model, arrays, d, e)
     _take_rows(rows, arrays, d, c, e)
     n_used = int(model._used.sum())
+    model._theta = packing.take(arrays, "theta", "<f2", e + 1, d).astype(np.float32)
+    if (np.abs(model._theta) > REACH).any() or (np.abs(rows.z) > FAR).any():
+        raise StateError("state of recall has a number out of range")
     for name in ("_w", "_q"):
         full = np.full((e, c, d + 1), 0.0 if name == "_w" else 1.0, np.float32)
         full[model._used] = packing.take(arrays, name[1:], "<f4", n_used, c, d + 1)
@@ -82,7 +101,7 @@ def _build(cls: type[Any], meta: Any, arrays: packing.Arrays) -> Any:
     packing.done(arrays)
     if (model._q < 1.0).any() or (columns.m2 < 0).any() or (columns.count < 0).any() or (model._seen < 0).any():
         raise StateError("state of recall has a number out of range")
-    if not model._used[[0, 1, model._current]].all() or (rows.width <= 0).any() or not model._used[rows.owner].all():
+    if not model._used[[0, 1, model._current]].all() or (rows.inverse < 0).any() or not model._used[rows.owner].all():
         raise StateError("state of recall contradicts itself")
     if (model._n and np.exp(np.minimum(model._logw, 0)).sum() < 1e-6) or (model._logw > 1).any():
         raise StateError("state of recall has no weights")
@@ -117,15 +136,15 @@ def _take_rows(rows: Any, arrays: packing.Arrays, d: int, c: int, e: int) -> Non
     if n and (place[0] < 0 or place[-1] >= rows.size or (np.diff(place) <= 0).any()):
         raise StateError("state of recall has rows out of place")
     both = np.append(place, np.arange(rows.size, rows.size + rows.recent))
-    rows.centre, rows.width = packing.take(arrays, "centre", "<f4", d), packing.take(arrays, "width", "<f4", d)
-    rows.codes = np.zeros((rows.size + rows.recent, d), np.float16)
-    rows.codes[both] = packing.take(arrays, "codes", "<f2", len(both), d)
-    rows.x = rows.decoded(rows.codes)
+    rows.centre, rows.inverse = packing.take(arrays, "centre", "<f4", d), packing.take(arrays, "inverse", "<f4", d)
+    rows.z = np.zeros((rows.size + rows.recent, d), np.float32)
+    rows.z[both] = packing.take(arrays, "codes", "<f2", len(both), d)
+    rows.squares()
     rows.y[both] = packing.take(arrays, "y", "|i1", len(both))
     rows.owner[place] = packing.take(arrays, "owner", "|i1", n)
     rows.step[both] = packing.take(arrays, "step", "<i4", len(both))
     rows.key[place] = packing.take(arrays, "key", "<f2", n)
-    rows.whole, rows.part = np.zeros((rows.size, c), np.float32), np.zeros((rows.size, c), np.float32)
+    rows.whole, rows.part = np.zeros((rows.size + rows.recent, c), np.float32), np.zeros((rows.size + rows.recent, c), np.float32)
     rows.whole[place] = packing.take(arrays, "whole", "<f2", n, c)
     rows.part[place] = packing.take(arrays, "part", "<f2", n, c)
     if (rows.y >= c).any() or (rows.y[place] < 0).any() or (rows.owner[place] < 2).any() or (rows.owner >= e).any():

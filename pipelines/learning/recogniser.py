@@ -16,12 +16,13 @@ from pipelines.learning.recall import RecallClassifier
 
 CALM, STRESSED, PANIC = "CALM", "STRESSED", "PANIC"
 CLASSES = (CALM, STRESSED, PANIC)
-VERSION = 1
+VERSION = 2
 WAITING = 64  # answers that wait for their day to be over
 KNOWN = 128  # ids of answers learned last, for those that come twice
 KEEP = 0.98  # of the comparison, an answer: about the last 50 count
+KEEP_RECENT = 0.9  # of a second comparison: about the last 10, so that a change of life is noticed within days
 FIRST_ANSWERS = 40  # before that it is off whatever the comparison says
-LEAD_ON = 0.05  # nats an answer by which it must beat the base rate to go on; below zero it goes off
+LEAD_ON = 0.05  # nats an answer by which it must beat the base rate to go on; below zero in either it goes off
 LEAST = 0.02
 SIZE = {"memory": 160, "recent": 48, "max_contexts": 4}  # within the 18 KiB of models.md 4
 
@@ -71,6 +72,7 @@ class Recogniser:
         self.counts = dict.fromkeys(CLASSES, 1.0)  # running base rate, one of each to begin with
         self.lead = 0.0  # decayed sum of (base rate's loss - the model's), nats
         self.weight = 0.0
+        self.recent = 0.0  # the same over the last few answers
         self.on = False
         self.n_late = 0  # answers that came after their day had been learned, or when too many waited
 
@@ -103,12 +105,13 @@ class Recogniser:
         if self.model.n_learned:
             gain = math.log(max(said, LEAST)) - math.log(max(base, LEAST))
             self.lead, self.weight = KEEP * self.lead + gain, KEEP * self.weight + 1.0
+            self.recent = KEEP_RECENT * self.recent + gain
         self.counts = {c: KEEP * n + (c == label) for c, n in self.counts.items()}
         self.model.learn_one(x, label)
         self.known = [*self.known, event_id][-KNOWN:]
         per_answer = self.lead / self.weight if self.weight else 0.0
         enough = self.model.n_learned >= FIRST_ANSWERS
-        self.on = enough and (per_answer > 0 if self.on else per_answer > LEAD_ON)
+        self.on = enough and self.recent > 0 and (per_answer > 0 if self.on else per_answer > LEAD_ON)
 
     def recognise(self, x: Mapping[str, float]) -> dict[str, Any] | None:
         """Probabilities, the context that answers and the confidence; None while off or without evidence.
@@ -131,7 +134,7 @@ class Recogniser:
         return {
             "version": VERSION, "model": base64.b64encode(self.model.dump()).decode() if self.model.n_learned else None,
             "waiting": self.waiting, "known": self.known, "counts": [self.counts[c] for c in CLASSES], "lead": self.lead,
-            "weight": self.weight, "on": self.on, "n_late": self.n_late,
+            "weight": self.weight, "recent": self.recent, "on": self.on, "n_late": self.n_late,
         }  # fmt: skip
 
     @staticmethod
@@ -139,6 +142,8 @@ class Recogniser:
         """Take up what `state` gave; StateError for anything else."""
         r = Recogniser()
         try:
+            if state["version"] == 1:  # knew only the long comparison
+                state = {**state, "version": VERSION, "recent": 0.1 if state["on"] else 0.0}
             if state["version"] != VERSION:
                 raise packing.StateError("state of the recogniser has an unknown version")
             if state["model"] is not None:
@@ -147,11 +152,12 @@ class Recogniser:
             r.known = [str(i) for i in state["known"]][-KNOWN:]
             r.counts = {c: float(n) for c, n in zip(CLASSES, state["counts"], strict=True)}
             r.lead, r.weight, r.on = float(state["lead"]), float(state["weight"]), bool(state["on"])
+            r.recent = float(state["recent"])
             r.n_late = int(state["n_late"])
         except packing.StateError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError):
             raise packing.StateError("state of the recogniser cannot be read") from None
-        if min(r.counts.values()) < 0 or sum(r.counts.values()) <= 0 or not math.isfinite(r.lead + r.weight):
+        if min(r.counts.values()) < 0 or sum(r.counts.values()) <= 0 or not math.isfinite(r.lead + r.weight + r.recent):
             raise packing.StateError("state of the recogniser has a number out of range")
         return r

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from pipelines.learning import packing
 from pipelines.learning.recall import RecallClassifier
 
+FIXTURES = Path(__file__).with_name("fixtures")
 NAMES = ("pulse", "steps", "home", "hour")
 
 
@@ -86,7 +88,7 @@ def test_five_hundred_damaged_states_are_refused_with_an_ordinary_error() -> Non
 
 def test_forged_states_under_a_right_checksum_are_refused_or_work() -> None:
     rng = random.Random(4)
-    meta, arrays = packing.unpack("recall", lived("01", 40).dump())
+    meta, arrays = packing.unpack("recall", lived("01", 40).dump(), versions={2: None})
     refused = 0
     for _ in range(200):
         forged = {name: a.copy() for name, a in arrays.items()}
@@ -99,7 +101,7 @@ def test_forged_states_under_a_right_checksum_are_refused_or_work() -> None:
             with np.errstate(over="ignore"):
                 flat[rng.randrange(a.size)] = rng.choice([-1, 0, 1, 100]) if a.dtype.kind != "b" else rng.random() < 0.5
         try:
-            model = RecallClassifier.load(packing.pack("recall", 1, meta, forged))
+            model = RecallClassifier.load(packing.pack("recall", 2, meta, forged))
         except packing.StateError:
             refused += 1
             continue
@@ -110,9 +112,43 @@ def test_forged_states_under_a_right_checksum_are_refused_or_work() -> None:
 @pytest.mark.parametrize("key", ["n", "current", "head", "pending", "params", "rng", "features", "classes"])
 @pytest.mark.parametrize("value", [None, -1, 10**12, "x", [], {}, [None] * 4])
 def test_forged_numbers_of_a_state_are_refused(key: str, value: object) -> None:
-    meta, arrays = packing.unpack("recall", lived("0", 30).dump())
+    meta, arrays = packing.unpack("recall", lived("0", 30).dump(), versions={2: None})
     with pytest.raises(packing.StateError):
-        RecallClassifier.load(packing.pack("recall", 1, {**meta, key: value}, arrays))
+        RecallClassifier.load(packing.pack("recall", 2, {**meta, key: value}, arrays))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_state_of_every_released_version_is_taken_up_and_goes_on(version: int) -> None:
+    """Written by that version after 180 labels of three lives; the second contradicts the first."""
+    model = RecallClassifier.load((FIXTURES / f"recall_{version}.bin").read_bytes())
+    assert model.n_learned == 180
+    assert len(model.contexts()) >= 2
+    assert share_right(model, 0) > 0.75
+    rng = random.Random(12)
+    for _ in range(60):
+        model.learn_one(*sample(rng, 1))
+    assert share_right(model, 1) > 0.75
+    assert RecallClassifier.load(model.dump()).dump() == model.dump()
+
+
+def test_a_later_version_is_refused_and_not_guessed() -> None:
+    meta, arrays = packing.unpack("recall", lived("0", 30).dump(), versions={2: None})
+    with pytest.raises(packing.StateError, match="unknown version 3"):
+        RecallClassifier.load(packing.pack("recall", 3, meta, arrays))
+
+
+def test_features_that_tell_nothing_are_not_looked_at() -> None:
+    """One feature in nine tells the class, and not linearly: the nearest rows by plain distance know little."""
+    model, rng = RecallClassifier(), random.Random(13)
+
+    def row() -> tuple[dict[str, float], bool]:
+        x = {f"f{i}": rng.uniform(-1, 1) for i in range(9)}
+        return x, abs(x["f3"]) > 0.5
+
+    for _ in range(350):
+        model.learn_one(*row())
+    rows = [row() for _ in range(100)]
+    assert sum(model.predict_one(x) == y for x, y in rows) >= 85
 
 
 def test_bytes_stay_bounded_however_many_labels_come() -> None:
@@ -123,6 +159,17 @@ def test_bytes_stay_bounded_however_many_labels_come() -> None:
         model.learn_one(*sample(rng, i // 100 % 2))
     assert len(model.dump()) < first * 1.3
     assert len(model.dump()) < 8192
+
+
+def test_many_features_and_classes_leave_room_for_fewer_rows() -> None:
+    model, rng = RecallClassifier(memory=4000, recent=8, replay=0, settle=1), random.Random(14)
+    for i in range(500):
+        model.learn_one({f"f{j}": rng.random() for j in range(100)}, i % 5)
+    assert sum(sum(c["rows"].values()) for c in model.contexts()) == 35_000 // 110
+    for label in range(5, 20):  # each class takes room from every row
+        model.learn_one({f"f{j}": rng.random() for j in range(100)}, label)
+    assert sum(sum(c["rows"].values()) for c in model.contexts()) == 35_000 // 140
+    assert RecallClassifier.load(model.dump()).dump() == model.dump()
 
 
 def test_missing_infinite_and_constant_features_do_no_harm() -> None:
@@ -197,7 +244,19 @@ def test_forgetting_erases_what_came_since() -> None:
     assert "canary-class" not in model.predict_proba_one(rows[0][0])
     assert model.n_learned == 60
     assert all(n != "canary-class" for c in model.contexts() for n in c["rows"])
-    assert float(np.abs(model._rows.x).max()) < 100
+    assert float(np.abs(model._columns.mean).max()) < 100
+    assert float(np.abs(model._rows.z).max()) < 100
+
+
+def test_S18_a_person_who_is_erased_leaves_nothing_in_the_state_of_a_model() -> None:  # noqa: N802
+    model, other = lived("01", 60), lived("01", 60, seed=2)
+    before = other.dump()
+    model.learn_one({"pulse": 777.125, "canary": 1.0}, "canary-class")
+    assert b"canary" in packing.unpack("recall", model.dump(), versions={2: None})[0].__repr__().encode()
+    model.forget(1)
+    assert model.dump() == RecallClassifier().dump()
+    assert model.predict_proba_one({"pulse": 777.125}) == {}
+    assert other.dump() == before
 
 
 def test_it_says_why() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,6 +58,32 @@ def test_it_goes_off_again_when_it_stops_to_beat_the_base_rate() -> None:
     assert turned_off
 
 
+def of_life(n: int, seed: int, life: str) -> list[tuple[dict[str, float], str]]:
+    """Old life: a raised pulse is distress. Beta blocker and sport: a raised pulse is a calm run, distress hardly shows in it."""
+    rng, out = random.Random(seed), []
+    for _ in range(n):
+        label = rng.choice((CALM, CALM, STRESSED, PANIC if life == "old" else STRESSED))
+        old = {CALM: 0.0, STRESSED: 2.5, PANIC: 5.0}[label]
+        high = old if life == "old" else 2.5 - old
+        out.append(({"residual": high + rng.gauss(0, 0.5), "steps": rng.expovariate(0.1)}, label))
+    return out
+
+
+def test_the_gate_closes_when_life_changes_and_the_old_life_is_known_again_when_it_returns() -> None:
+    r, seen = Recogniser(), []
+    for stage, (life, n) in enumerate((("old", 100), ("new", 100), ("old", 25))):
+        for i, (x, label) in enumerate(of_life(n, 20 + stage, life)):
+            r.learn_one(f"{stage}-{i}", x, label)
+            seen.append(r.on)
+    assert seen[99]  # it has earned it
+    assert not all(seen[100:200])  # answers contradict: it says nothing, instead of something wrong
+    assert seen[199]  # the new life is known too
+    found = [(r.model.predict_one(x), label) for x, label in of_life(60, 30, "old")]
+    assert sum(a == b for a, b in found) >= 48
+    panic = [a == PANIC for a, b in found if b == PANIC]  # 25 answers after its return, 100 without any panic
+    assert sum(panic) / len(panic) >= 0.8
+
+
 def test_an_answer_counts_once_and_waits_for_its_day() -> None:
     r = Recogniser()
     assert r.answer("a", 50, CALM, 0)
@@ -106,7 +134,18 @@ def test_its_state_goes_on_identically_and_stays_within_its_share() -> None:
     assert len(r.model.dump()) <= 18 * 1024
 
 
-@pytest.mark.parametrize("key", ["version", "model", "waiting", "counts", "lead", "weight", "n_late"])
+def test_a_state_of_the_first_version_is_taken_up() -> None:
+    state = json.loads(Path(__file__).with_name("fixtures").joinpath("recogniser_1.json").read_text())
+    r = Recogniser.from_state(state)
+    assert r.on
+    assert r.model.n_learned == 60
+    assert [w[1] for w in r.waiting] == ["w1"]
+    said = r.recognise({"residual": 5.0, "steps": 1.0})
+    assert said is not None
+    assert max(said["proba"], key=said["proba"].get) == PANIC
+
+
+@pytest.mark.parametrize("key", ["version", "model", "waiting", "counts", "lead", "weight", "recent", "n_late"])
 @pytest.mark.parametrize("value", ["y", [[1]], {"a": 1}, float("nan")])
 def test_a_damaged_state_is_refused(key: str, value: Any) -> None:
     state = {**taught(answers(20, 6, told_by_pulse=True)).state(), key: value}
