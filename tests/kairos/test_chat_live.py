@@ -36,6 +36,7 @@ def test_what_is_no_record_is_passed_over(value: bytes) -> None:
     assert record_of("chat.outbound", value) is None
 
 
+@pytest.mark.soak
 def test_no_kafka_is_one_line() -> None:
     with pytest.raises(NotALog, match="Kafka at"):
         LiveTalker(KafkaOptions("127.0.0.1:1"), "somebody")
