@@ -44,7 +44,7 @@ def test_no_kafka_is_one_line() -> None:
 
 @pytest.mark.soak
 def test_a_dialogue_over_topics_is_that_of_the_terminal(broker: Broker, tmp_path: Path) -> None:
-    options = KafkaOptions(broker.brokers, prefix="chatlive.")
+    options = KafkaOptions(broker.bootstrap, prefix="chatlive.")
     create(options)
     live = Live(options, tmp_path / "state.db", Settings(), LiveOptions(hold_s=0.3, slice_s=0.1, name="chat"))
     at_work = threading.Thread(target=live.run)
