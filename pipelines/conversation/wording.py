@@ -28,7 +28,7 @@ def sentences(template: str, most: int) -> list[str]:
     """Sentences of `(a|b) c`, at most so many, spread evenly over all of them; the same ones each time.
 
     >>> sentences("(i|we) (sleep|lie) here", 2)
-    ['i sleep here', 'i lie here']
+    ['i sleep here', 'we lie here']
     >>> sentences("help( me|)", 5)
     ['help me', 'help']
     """
