@@ -29,6 +29,7 @@ from connectors.kafka import topics
 from connectors.kafka.codec import READ, Encoder
 from connectors.kafka.fetch import READER, Fetcher
 from connectors.kafka.options import KafkaOptions
+from connectors.kafka.sink import ByHash
 from connectors.log_source import LogSource
 from deploy.local.broker import Broker
 from pipelines.live import Live
@@ -44,17 +45,24 @@ def fill(options: KafkaOptions, records: int, people: int, folder: Path) -> tupl
     """About so many simulated records as a backlog, arrival times as timestamps; how many, and the last arrival."""
     days = max(1, records // (people * 2_900) + 1)
     simulate(folder / "log", people, days, fmt="parquet")
-    producer = KafkaProducer(**options.client(linger_ms=50, batch_size=1 << 19, compression_type="lz4"))
-    encoder, n, last = Encoder(), 0, 0
-    with LogSource([folder / "log"]) as source:
+    n, _, last = fill_from(options, folder / "log", records)
+    return n, last
+
+
+def fill_from(options: KafkaOptions, log: Path, records: int | None = None) -> tuple[int, int, int]:
+    """A log as a backlog: how many records, first and last arrival."""
+    producer = KafkaProducer(**options.client(linger_ms=50, batch_size=1 << 19, compression_type="lz4", partitioner=ByHash()))
+    encoder, n, first, last = Encoder(), 0, 0, 0
+    with LogSource([log]) as source:
         for after, until in source.plan(200_000):
+            first = first or after
             for topic, table in source.read(after, until).items():
                 users, times = table["user"].to_pylist(), table["ingest_time"].to_pylist()
                 for user, at, record in zip(users, times, rows.to_dicts(topic, table), strict=True):
                     producer.send(options.name(topic), key=user.encode(), value=encoder.value(topic, record), timestamp_ms=at)
                 n += len(times)
             last = until
-            if n >= records:
+            if records is not None and n >= records:
                 break
     producer.flush()
     producer.close()
@@ -63,7 +71,7 @@ def fill(options: KafkaOptions, records: int, people: int, folder: Path) -> tupl
     reader.close()
     if there != n:
         raise SystemExit(f"{there} of {n} records are on the topics: the broker was too slow, nothing is measured")
-    return n, last
+    return n, first, last
 
 
 def alone(options: KafkaOptions) -> float:
@@ -246,7 +254,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.live", description=__doc__)
     parser.add_argument("what", choices=["drain", "latency", "crisis"])
     parser.add_argument("--records", type=int, default=1_000_000)
-    parser.add_argument("--people", type=int, default=100)
+    parser.add_argument("--people", type=int, default=100)  # latency: enough for everybody to be alerted once only
     parser.add_argument("--rate", type=int, default=1_000)
     parser.add_argument("--seconds", type=int, default=60)
     given = parser.parse_args()
