@@ -45,7 +45,7 @@ from pipelines.learning.recall_parts import (
 
 FAST, WHOLE, FIRST = 0, 1, 2  # experts; contexts follow from FIRST
 PARTS = 3  # linear, nearest rows, kernel machine
-TEMPER = 0.25  # of the loss by which parts are weighed: one part that was best of late must not silence the others
+TEMPER = 0.5  # of the loss by which parts are weighed: one part that was best of late must not silence the others
 LEAST = 0.02  # probability below which one label cannot count: loss at most 3.9 nats
 PRIOR_MEMORY = 2000  # labels over which the usual posterior of the experts is averaged
 
