@@ -1,6 +1,6 @@
 """What the Flink carrier costs: a backlog drained with the whole graph, rows per CPU second of JVM and Python together.
 
-    python -m benchmarks.flink drain --brokers 127.0.0.1:9092 [--folder .kairos/flink-bench] [--unpatched]
+    python -m benchmarks.flink drain --brokers 127.0.0.1:9092 [--folder .kairos/flink-bench] [--backend rocksdb] [--external]
     python -m benchmarks.flink idle --brokers … --seconds 900 [--unpatched]      # the leak: nothing to read
 
 The topics must hold the backlog already (`drain`), or be empty (`idle`). Starts a Flink of its own and stops it.
@@ -9,7 +9,10 @@ The topics must hold the backlog already (`drain`), or be empty (`idle`). Starts
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,16 +20,17 @@ from typing import Any
 from benchmarks.live_samples import children, lag, process, sample
 from connectors.kafka.options import KafkaOptions
 from deploy.flink.cluster import ROLES, Flink, Ports
+from deploy.local.service import free_port
 from kairos.flink_run import lanes_at
 from pipelines.on_flink import Engine, submit
-from pipelines.stream import Stream
+from pipelines.stream_options import Stream
 
 
-def usage(flink: Flink) -> dict[str, float]:
-    """CPU seconds and resident MB of JVMs and Python workers."""
+def usage(flink: Flink, pool: int = 0) -> dict[str, float]:
+    """CPU seconds and resident MB of JVMs and Python workers; `pool` is the process of an external worker pool."""
     pids = [p for role in ROLES if (p := flink.services[role].pid) is not None]
     jvm = [process(p) for p in pids]
-    workers = [process(p) for p in children(flink.services["taskmanager"].pid or 0)]
+    workers = [process(p) for p in children(pool or flink.services["taskmanager"].pid or 0)]
     return {
         "jvm_cpu_s": sum(u[0] for u in jvm), "python_cpu_s": sum(u[0] for u in workers),
         "jvm_mb": sum(u[1] for u in jvm), "python_mb": sum(u[1] for u in workers),
@@ -44,19 +48,30 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--unpatched", action="store_true")
+    parser.add_argument("--backend", default="hashmap")
+    parser.add_argument(
+        "--external", action="store_true", help="workers from a pool (EXTERNAL) instead of the TaskManager's"
+    )
     args = parser.parse_args()
     group = f"bench-{int(time.time())}"
     kafka = KafkaOptions(args.brokers)
-    flink = Flink(args.folder, Ports.free(), skip=("BundleCheckpointHandlers",) if args.unpatched else ())
+    flink = Flink(
+        args.folder, Ports.free(), backend=args.backend, skip=("BundleCheckpointHandlers",) if args.unpatched else ()
+    )
     consumer = KafkaConsumer(bootstrap_servers=args.brokers, group_id=group, enable_auto_commit=False)
     flink.start()
+    where, pool = ("PROCESS", str(flink.worker)), None
+    if args.external:
+        port = free_port()
+        where = "EXTERNAL", f"127.0.0.1:{port}"
+        pool = subprocess.Popen(
+            [sys.executable, "-c", f"from deploy.flink.worker_pool import serve; serve({port}, {str(flink.worker)!r})"]
+        )
     try:
         total = lag(consumer, group)
-        before, began = usage(flink), time.time()
+        before, began = usage(flink, pool.pid if pool else 0), time.time()
         stream = Stream(kafka, group=group, lanes=lanes_at(kafka))
-        engine = Engine(
-            flink.job_endpoint, flink.artifact_endpoint, "PROCESS", str(flink.worker), args.workers, args.parallelism, name=group
-        )
+        engine = Engine(flink.job_endpoint, flink.artifact_endpoint, *where, args.workers, args.parallelism, name=group)
         submit(stream, engine.options())
         roles = {r: flink.services[r].pid or 0 for r in ROLES}
         end = time.time() + args.seconds
@@ -65,17 +80,32 @@ def main() -> None:
             job = flink.job(group)
             left = lag(consumer, group)
             line: dict[str, Any] = {"left": left, "seconds": round(time.time() - began)}
-            if job is not None:
-                line |= {k: v for k, v in sample(flink.rest, job, roles).items() if k in ("checkpoint_bytes", "heap_mb")}
-            print(json.dumps(line | {k: round(v) for k, v in usage(flink).items()}), flush=True)
+            with contextlib.suppress(OSError):  # while the job is being made there are no figures yet
+                if job is not None:
+                    seen = sample(flink.rest, job, roles)
+                    line |= {k: v for k, v in seen.items() if k in ("checkpoint_bytes", "reading_bytes", "heap_mb")}
+            print(
+                json.dumps(line | {k: round(v) for k, v in usage(flink, pool.pid if pool else 0).items()}), flush=True
+            )
             if args.what == "drain" and not left:
                 break
-        after = usage(flink)
+        after = usage(flink, pool.pid if pool else 0)
         used = {k: round(after[k] - before[k], 1) for k in ("jvm_cpu_s", "python_cpu_s")}
         rate = (total - left) / max(sum(used.values()), 0.1)
-        print(json.dumps({"records": total - left, **used, "records_per_cpu_s": round(rate), "wall_s": round(time.time() - began)}))
+        print(
+            json.dumps(
+                {
+                    "records": total - left,
+                    **used,
+                    "records_per_cpu_s": round(rate),
+                    "wall_s": round(time.time() - began),
+                }
+            )
+        )
     finally:
         flink.stop()
+        if pool is not None:
+            pool.terminate()
 
 
 if __name__ == "__main__":

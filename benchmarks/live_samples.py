@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from schemas import avro
+
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 
@@ -48,6 +50,18 @@ def children(pid: int) -> Iterator[int]:
                 yield from children(int(entry.name))
 
 
+def by_step(rest: str, job: str, checkpoint: int) -> dict[str, int]:
+    """Bytes of a checkpoint by step: persons and what waits for them; reading (where a leak of residuals would show); the rest."""
+    names = {v["id"]: v["name"] for v in get(f"{rest}/jobs/{job}")["vertices"]}
+    out = {"persons_bytes": 0, "reading_bytes": 0, "other_bytes": 0}
+    for vertex, task in get(f"{rest}/jobs/{job}/checkpoints/details/{checkpoint}")["tasks"].items():
+        name = names[vertex]
+        out["persons_bytes" if "RunPerson" in name else "reading_bytes" if "{ReadLane" in name else "other_bytes"] += (
+            task["state_size"]
+        )
+    return out
+
+
 def sample(rest: str, job: str, roles: dict[str, int]) -> dict[str, Any]:
     """Checkpoint size and time, heap, resident memory and CPU by role; Python workers are the TaskManager's children."""
     out: dict[str, Any] = {"t": round(time.time(), 1)}
@@ -60,6 +74,7 @@ def sample(rest: str, job: str, roles: dict[str, int]) -> dict[str, Any]:
             "checkpoint_ms": last["end_to_end_duration"],
             "checkpoint": last["id"],
         }
+        out |= by_step(rest, job, last["id"])
     manager = get(f"{rest}/taskmanagers")["taskmanagers"][0]["id"]
     heap = get(f"{rest}/taskmanagers/{manager}/metrics?get=Status.JVM.Memory.Heap.Used")
     out["heap_mb"] = round(int(heap[0]["value"]) / 1e6, 1) if heap else None
@@ -94,7 +109,8 @@ def latencies(brokers: str) -> list[tuple[int, int]]:
         flags[record.key.decode(), json.loads(record.value)["event_time"]] = record.timestamp
     out = []
     for record in _read(brokers, "notifications"):
-        note = json.loads(record.value)
+        value = record.value
+        note = json.loads(value) if value[:1] == b"{" else avro.decode("notifications", value)
         at = flags.get((note["user"], note["event_time"]))
         if at is not None and note["value"]["audience"] == "USER":
             out.append((at, record.timestamp - at))

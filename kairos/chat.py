@@ -14,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from content.library import Library
+    from kairos.chat_live import LiveTalker
 
 START = 1_779_271_200_000  # 2026-05-20 10:00 UTC, a Wednesday: transcripts do not depend on the day
 STEP_MS = 5_000
@@ -134,13 +135,27 @@ def chat(
     script: Annotated[
         Path | None, typer.Option("--script", help="Read what is said from a file, a line each; '/OPTION' taps.")
     ] = None,
+    brokers: Annotated[
+        str | None,
+        typer.Option("--brokers", metavar="HOST:PORT", help="Through Kafka, with a kairos run at work there, in place of in process."),
+    ] = None,
+    user: Annotated[str, typer.Option("--user", help="With --brokers: who talks.")] = "chat-demo",
+    config: Annotated[Path | None, typer.Option("--config", metavar="kairos.toml", help="With --brokers: how to reach Kafka.")] = None,
+    grant: Annotated[bool, typer.Option("--grant", help="With --brokers: also send the consents of a made-up person.")] = False,
 ) -> None:
     """Talk to the bot in the terminal. A number taps an option, /OPTION_ID taps any, an empty line ends it.
 
-    Research software. Not a medical device. Not for emergencies. Nobody reads what you type, and nothing is sent.
+    Research software. Not a medical device. Not for emergencies. Without --brokers nobody reads what you type, and nothing is sent.
     """
-    talker = Talker(lang)
-    typer.echo(NOTICE + " Nobody reads this. A number taps an option; an empty line ends it.")
+    if brokers is None:
+        talker: Talker | LiveTalker = Talker(lang)
+        typer.echo(NOTICE + " Nobody reads this. A number taps an option; an empty line ends it.")
+    else:
+        from connectors.kafka.options import KafkaOptions
+        from kairos.chat_live import LiveTalker as Live
+
+        talker = Live(KafkaOptions.load(config, brokers or None), user, lang, grant)
+        typer.echo(NOTICE + " What you type goes to chat.inbound. A number taps an option; an empty line ends it.")
     given: Iterable[str] = script.read_text(encoding="utf-8").splitlines() if script is not None else iter(_typed, "")
     options: list[str] = []
     for line in given:

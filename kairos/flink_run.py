@@ -29,7 +29,7 @@ def lanes_at(kafka: KafkaOptions) -> int:
     from connectors.kafka.lane_client import KafkaLaneClient
     from connectors.kafka.lanes import lanes_of
     from pipelines.on_flink import NotSafe
-    from pipelines.stream import READ
+    from pipelines.read_lane import READ
 
     client = KafkaLaneClient(kafka, "kairos-lanes")
     try:
@@ -80,7 +80,7 @@ def run(
     from connectors.kafka.options import KafkaOptions
     from pipelines.on_flink import Engine, NotSafe, submit
     from pipelines.settings import Settings
-    from pipelines.stream import Stream
+    from pipelines.stream_options import Stream
 
     _, cluster = parts(folder)
     assert cluster is not None
@@ -155,7 +155,7 @@ def watch(kafka: KafkaOptions, group: str, result: Any) -> None:
     from kafka import KafkaConsumer, TopicPartition
 
     from pipelines.on_flink import Heartbeat, NotSafe
-    from pipelines.stream import READ
+    from pipelines.read_lane import READ
 
     consumer = KafkaConsumer(**kafka.client(group_id=group, enable_auto_commit=False))
     heart, told = Heartbeat(), False

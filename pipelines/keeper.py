@@ -16,20 +16,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines import parcel
 from pipelines.content_log import ContentLog
+from pipelines.grouping import by_person
+from pipelines.ingest import Pseudonyms
 from pipelines.learning.packing import StateError
 from pipelines.step import Machine, Stepped
+from schemas.avro_rows import NotColumnsError
 
 MARK = struct.Struct("<2sBq16s")
 NEVER = -(2**62)
 MINUTE_MS = 60_000
 IN_MEMORY = 500  # machines of a process; about 1.2 MB each
-BACKLOG_ROWS = 1_000  # rows of one person that wait, at most, while old records are read
-BACKLOG_MS = 6 * 3_600_000  # and for how long by the log's clock
+BACKLOG_ROWS = 4_000  # rows of one person that wait, at most, while old records are read
+BACKLOG_MS = 24 * 3_600_000  # and for how long by the log's clock
 LIVE_MS = 120_000
 SPREAD_MS = 45_000
+FEW = 24  # rows a person of one fetch, up to which they are kept row by row
 
 
 @dataclass
@@ -109,7 +114,7 @@ class Keeper:
         """
         until, rows = self._waits.get(user, (NEVER, 0))
         full = not label.live and rows + label.rows > BACKLOG_ROWS
-        if until <= label.clock or full or (label.live and label.urgent):
+        if until <= label.clock or full or label.ahead or (label.live and label.urgent):
             return None
         self._waits[user] = until, rows + label.rows
         return min(until, turn(user, label.clock, label.live))
@@ -194,8 +199,14 @@ def within(table: pa.Table, after: int, until: int) -> pa.Table:
 
 
 def parcels_of(
-    people: Iterable[tuple[str, dict[str, pa.Table]]], clock: int, live: bool
+    tables: dict[str, pa.Table], pseudonyms: Pseudonyms, clock: int, live: bool
 ) -> Iterable[tuple[str, bytes]]:
-    """(person, parcel) of what a lane released."""
-    for user, tables in people:
-        yield user, parcel.Parcel(clock, live, tables).dump()
+    """(person, parcel) of what a lane released, in whichever form is shorter."""
+    users = {user for table in tables.values() for user in pc.unique(table["user"]).to_pylist()}
+    if sum(map(len, tables.values())) <= FEW * len(users):
+        try:
+            return list(parcel.row_by_row(tables, pseudonyms.of, clock, live))
+        except NotColumnsError:  # whatever it is, the machine is to see it
+            pass
+    people = by_person(tables, pseudonyms)
+    return ((user, parcel.Parcel(clock, live, found).dump()) for user, found in people.items())

@@ -13,7 +13,7 @@ import logging
 import time
 from collections import Counter, OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,12 @@ log = logging.getLogger("kairos.live")
 AHEAD_MS = 5 * 60_000  # a timestamp further ahead is no time of a broker
 QUIET_S = 5.0  # how often offsets are kept while nothing happens
 STRIDE_MS = 6 * 3_600_000
+MANY_STEPS = 8  # so many machines run in a slice whatever they take
+PRESSED_S = 0.15  # how long is read while machines wait
+BACKLOG_WORK = 5  # so many times longer run the machines of a slice while a backlog is worked off: a slice costs something itself
+FEW = 5_000  # records that are read at once before the clock goes on
+CLOSE_S = 0.15  # but no longer
+Came: TypeAlias = tuple[dict[str, list[pa.Table]], list[dict[str, Any]]]  # rows by topic, dead letters
 
 
 class TooManyDeadError(NotALog):
@@ -98,6 +104,8 @@ class Live:
         self._dead: Counter[str] = Counter()
         self._all: Counter[str] = Counter()
         self._outbox: list[tuple[int, list[Message]]] = []
+        self._step_s = 0.01  # what a machine's step takes, seconds of late
+        self._pressed = False  # whether machines were left for the next slice
         self._recovered = False
         self._committed = 0.0
         self.order_breaks: Counter[str] = Counter()
@@ -117,13 +125,19 @@ class Live:
             time.sleep(min(1.0, self.live.slice_s))
             return False
         self._read_number += 1
-        tables, letters = self._read()
+        came = self._read()
         now = self.wall.now()
-        self._admit(tables, now)
         idle = self.fetcher.idle()
+        if 0 < self.fetcher.lag <= FEW:
+            idle = self._close_up(came, idle)
+        tables, letters = came
+        self._admit(tables, now)
         until = self._until(now, idle)
         work = self._choose(until, now)
+        at = time.monotonic()
         steps = carry(work, self._step)
+        if work:
+            self._step_s = 0.5 * self._step_s + 0.5 * (time.monotonic() - at) / len(work)
         done = [s for given, _ in steps for s in given]
         out = outgoing(done, letters + self.content.letters() + self._buried(done), self._encoder)
         if out or work or tables or time.monotonic() - self._committed > QUIET_S:
@@ -142,32 +156,46 @@ class Live:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def _read(self) -> tuple[dict[str, list[pa.Table]], list[dict[str, Any]]]:
+    def _read(self) -> Came:
         """What comes within a slice: rows by topic, and dead letters not told yet."""
         self.fetcher.refresh()
         self._reads[self._read_number] = {p: r.position for p, r in self.fetcher.reach.items()}
-        tables: dict[str, list[pa.Table]] = {}
-        letters: list[dict[str, Any]] = []
-        end, rows = time.monotonic() + self.live.slice_s, 0
+        came: Came = {}, []
+        end, rows = time.monotonic() + (PRESSED_S if self._pressed else self.live.slice_s), 0
         self._throttle()
         while (left := end - time.monotonic()) > 0 and rows < self.live.slice_rows:
-            for part, records in self.fetcher.poll(left).items():
-                if part not in self._parts:
-                    self._parts.append(part)
-                rows += len(records)
-                table, bad = self._decoder.read(part[0], part[1], records, self._parts.index(part))
-                metrics.RECORDS_IN.labels(part[0]).inc(len(records))
-                told = self._told.get(part_name(part), -1)
-                new = [x for x in bad if x.offset >= told]
-                self._limit(part[0], len(records), len(bad))
-                letters += [letter(x, self._pseudonym(x.user)) for x in new]
-                for x in new:
-                    metrics.DEAD_LETTERS.labels(x.reason).inc()
-                if len(table):
-                    tables.setdefault(part[0], []).append(table)
+            rows += self._poll(came, left)
             if self.end is not None and not rows:
                 break  # nothing is there: do not wait for what will not be taken
-        return tables, letters
+        return came
+
+    def _poll(self, came: Came, wait_s: float) -> int:
+        """One poll into `came`; how many records it gave."""
+        tables, letters = came
+        rows = 0
+        for part, records in self.fetcher.poll(wait_s).items():
+            if part not in self._parts:
+                self._parts.append(part)
+            rows += len(records)
+            table, bad = self._decoder.read(part[0], part[1], records, self._parts.index(part))
+            metrics.RECORDS_IN.labels(part[0]).inc(len(records))
+            told = self._told.get(part_name(part), -1)
+            new = [x for x in bad if x.offset >= told]
+            self._limit(part[0], len(records), len(bad))
+            letters += [letter(x, self._pseudonym(x.user)) for x in new]
+            for x in new:
+                metrics.DEAD_LETTERS.labels(x.reason).inc()
+            if len(table):
+                tables.setdefault(part[0], []).append(table)
+        return rows
+
+    def _close_up(self, came: Came, idle: set[Part]) -> set[Part]:
+        """Read the few records that came up to the instant at which the ends were asked for: then none of before is missing."""
+        end = time.monotonic() + CLOSE_S
+        while len(idle) < len(self.fetcher.reach) and (left := end - time.monotonic()) > 0:
+            self._poll(came, left)
+            idle = idle | self.fetcher.caught_up()
+        return idle
 
     def _throttle(self) -> None:
         """Partitions that are far ahead wait when too much is held."""
@@ -220,11 +248,12 @@ class Live:
         until, stalled = now - hold, 0
         for part, reach in self.fetcher.reach.items():
             if part in idle:
+                reach.empty = now
                 continue
             if self.fetcher.answers and at - reach.moved > self.live.max_hold_s:
                 stalled += 1  # others are heard, this one is not: it holds nobody any longer
                 continue
-            until = min(until, -1 if reach.seen is None else reach.seen - hold)
+            until = min(until, max(-1 if reach.seen is None else reach.seen - hold, reach.empty - hold))
         metrics.STALLED_PARTITIONS.set(stalled)
         if self.end is not None:
             until = min(until, self.end)
@@ -262,10 +291,16 @@ class Live:
                 chosen.append((1, due, user, until))
                 named.add(user)
         chosen.sort()
-        for _, _, user, _ in chosen[self.live.people :]:
+        most = self._most(sum(not c[0] for c in chosen), self.live.work_s * (BACKLOG_WORK if backlog else 1))
+        for _, _, user, _ in chosen[most:]:
             if (kept := self.people.get(user)) is not None and kept.due is not None:
                 heapq.heappush(self._due, (kept.due, user))
-        return [Work(user, target) for _, _, user, target in chosen[: self.live.people]]
+        self._pressed = len(chosen) > most
+        return [Work(user, target) for _, _, user, target in chosen[:most]]
+
+    def _most(self, urgent: int, work_s: float) -> int:
+        """How many machines run in a slice: at the full minute everybody is due, and who is in need must not wait for them."""
+        return min(self.live.people, max(urgent, MANY_STEPS, int(work_s / self._step_s)))
 
     def _step(self, work: Work) -> tuple[list[Stepped], tuple[bytes, bytes]]:
         """Run one machine up to its target, in parts between content packs."""
@@ -369,6 +404,9 @@ class Live:
         metrics.HOLD_SECONDS.set((now - until) / 1000 if until else 0)
         metrics.WAITING_ROWS.set(sum(w.rows for w in self._waiting.values()))
         metrics.LAG_RECORDS.set(self.fetcher.lag)
+        while self.fetcher.expired:
+            topic, n = self.fetcher.expired.popitem()
+            metrics.EXPIRED_RECORDS.labels(topic).inc(n)
         metrics.PEOPLE.set(len(self.people))
         metrics.TICK_SECONDS.observe(time.monotonic() - begun)
         metrics.LAST_TICK.set(time.monotonic())

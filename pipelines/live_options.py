@@ -25,6 +25,8 @@ class LiveOptions:
         before it has waited so long, whatever else is still to be read. At most 10.
     slice_s
         How often machines are run.
+    work_s
+        How long the machines of one slice may run, about; those left run in the next one, what is urgent is run at once.
     in_memory
         Machines kept in memory (about 1.2 MB each).
     people
@@ -40,6 +42,7 @@ class LiveOptions:
     hold_s: float = 2.0
     max_hold_s: float = 10.0
     slice_s: float = 0.5
+    work_s: float = 0.4
     in_memory: int = 500
     people: int = 400
     slice_rows: int = 100_000

@@ -14,7 +14,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.stream import Stream, build
+from pipelines.stream import build
+from pipelines.stream_options import Stream
 
 LEAST_CHECKPOINT_MS = 1_000
 MOST_CHECKPOINT_MS = 60_000

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+from kafka import KafkaProducer
 
 from connectors.kafka.codec import Encoder, Letter
 from connectors.kafka.options import KafkaOptions
 from connectors.kafka.registry import Registry
-from connectors.kafka.sink import Message, messages
+from connectors.kafka.sink import PRODUCER, Message, messages
 from connectors.log_sink import in_order
 from pipelines.report import OPS
 from pipelines.step import Stepped
@@ -70,12 +71,9 @@ class Producer:
     """
 
     def __init__(self, options: KafkaOptions) -> None:
-        from kafka import KafkaProducer
-
         self.options = options
-        self._producer = KafkaProducer(
-            **options.client(acks="all", enable_idempotence=True, linger_ms=5, delivery_timeout_ms=FLUSH_S * 1000)
-        )
+        more = {"delivery_timeout_ms": FLUSH_S * 1000}
+        self._producer = KafkaProducer(**options.client(**{**PRODUCER, **more}))
         self._sent: list[Any] = []
 
     def send(self, m: Message) -> None:

@@ -23,6 +23,7 @@ RISKY = RISK_BEARING | {"selfreport"}
 BACKLOG_MS = 120_000  # behind by more than this is a backlog
 STRIDE_MS = 6 * 3_600_000
 STRIDE_ROWS = 4_000
+MANY_PARTS = 64  # rows of a person come one by one; each is a view that keeps the whole batch it came with
 
 
 @dataclass
@@ -49,7 +50,10 @@ class Waiting:
 
     def add(self, topic: str, table: pa.Table, at: float) -> None:
         """Rows of one topic, read at `at` (monotonic seconds)."""
-        self.tables.setdefault(topic, []).append(table)
+        parts = self.tables.setdefault(topic, [])
+        parts.append(table)
+        if len(parts) > MANY_PARTS:
+            parts[:] = [_whole(parts)]
         self.rows += len(table)
         low = int(table["ingest_time"].to_numpy().min())
         self.first = _least(self.first, low)
@@ -73,7 +77,7 @@ class Waiting:
         ready: dict[str, pa.Table] = {}
         left: dict[str, list[pa.Table]] = {}
         for topic, parts in sorted(self.tables.items()):
-            table = pa.concat_tables(parts) if len(parts) > 1 else parts[0]
+            table = _whole(parts)
             arrival = table["ingest_time"].to_numpy()
             inside = arrival <= until
             if inside.all():
@@ -87,6 +91,11 @@ class Waiting:
         for topic, parts in left.items():
             self.add(topic, parts[0], at or 0.0)
         return ready
+
+
+def _whole(parts: list[pa.Table]) -> pa.Table:
+    """One table in one piece: filtering 300 pieces of one row costs twenty times as much as putting them together first."""
+    return pa.concat_tables(parts).combine_chunks() if len(parts) > 1 else parts[0]
 
 
 @dataclass

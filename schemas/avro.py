@@ -21,15 +21,19 @@ class NotThisSchema(ValueError):  # noqa: N818 (says what it is)
 @cache
 def _parsed(name: str) -> tuple[Any, bytes]:
     schema = fastavro.parse_schema(topic(name).avro)
-    mark = bytes.fromhex(fingerprint(to_parsing_canonical_form(topic(name).avro), "CRC-64-AVRO"))
-    return schema, mark
+    return schema, bytes.fromhex(fingerprint(to_parsing_canonical_form(topic(name).avro), "CRC-64-AVRO"))
+
+
+def mark(name: str) -> bytes:
+    """What every record of this topic begins with: marker and fingerprint, ten bytes."""
+    return MARKER + _parsed(name)[1]
 
 
 def encode(name: str, record: dict[str, Any]) -> bytes:
     """A record in contract form as single-object Avro."""
-    schema, mark = _parsed(name)
+    schema, _ = _parsed(name)
     out = io.BytesIO()
-    out.write(MARKER + mark)
+    out.write(mark(name))
     fastavro.schemaless_writer(out, schema, record)
     return out.getvalue()
 
@@ -42,8 +46,8 @@ def decode(name: str, data: bytes) -> dict[str, Any]:
     NotThisSchema
         Another schema, or a damaged body.
     """
-    schema, mark = _parsed(name)
-    if data[:10] != MARKER + mark:
+    schema, _ = _parsed(name)
+    if data[:10] != mark(name):
         raise NotThisSchema(f"not a record of {name}")
     try:
         record = fastavro.schemaless_reader(io.BytesIO(data[10:]), schema, None)

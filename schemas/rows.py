@@ -145,6 +145,11 @@ def _raw_table(t: Topic, records: Sequence[Any]) -> pa.Table:
     return pa.Table.from_arrays(whole.flatten(), schema=t.table_schema)
 
 
+def table_of(name: str, records: Sequence[Any]) -> pa.Table:
+    """Records that were rows of this topic before, as a table again; nothing is checked."""
+    return complete(_raw_table(topic(name), records)) if records else empty(name)
+
+
 def complete(table: pa.Table) -> pa.Table:
     """Defaults of the envelope: ingest_time = event_time, tz_offset_min = 0."""
     for name, default in (("ingest_time", table["event_time"]), ("tz_offset_min", pa.scalar(0, pa.int32()))):

@@ -80,7 +80,7 @@ class Archive:
             for part, records in got.items():
                 held.setdefault(part, []).extend(r for r in records if r.offset < ends.get(part, 0))
                 n += len(records)
-            at = self._fetcher.positions() or {}
+            at = self._fetcher.positions(ends) or {}
             over = all(at.get(p, -1) >= end for p, end in ends.items())
             if n >= BATCH or over:
                 total += self._write(held, {p: min(o, ends[p]) for p, o in at.items() if p in ends})

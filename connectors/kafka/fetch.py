@@ -6,7 +6,9 @@ at that moment, never from a remembered one; an error never lets a clock go on; 
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -17,13 +19,15 @@ from kafka.errors import KafkaError
 from connectors.base import NotALog
 from connectors.kafka.options import KafkaOptions
 
+log = logging.getLogger("kairos.kafka")
 Part: TypeAlias = tuple[str, int]  # (topic as we call it, partition)
 READER = {
     "enable_auto_commit": False, "isolation_level": "read_committed", "auto_offset_reset": "earliest",
-    "allow_auto_create_topics": False, "fetch_max_bytes": 16 << 20, "max_partition_fetch_bytes": 1 << 20,
+    "allow_auto_create_topics": False, "fetch_max_bytes": 2 << 20, "max_partition_fetch_bytes": 1 << 20,
     "fetch_max_wait_ms": 100, "metadata_max_age_ms": 30_000, "metrics_enabled": False,
 }  # fmt: skip
-POLL_RECORDS = 20_000
+ALL = 2**31 - 1
+SETTLED_S = 0.3  # three times the longest a broker keeps a fetch waiting
 LOOK_S = 10.0  # how often new partitions are looked for
 
 
@@ -39,11 +43,17 @@ class Reach:
         Largest timestamp read (ms), None = nothing yet.
     moved
         When (seconds of the monotonic clock) it last gave a record or was found to be at its end.
+    given
+        When (seconds of the monotonic clock) it last gave a record.
+    empty
+        When (ms of the wall clock) it was last found to be at its end: what is there now and has not been read came after that.
     """
 
     position: int
     seen: int | None = None
     moved: float = 0.0
+    given: float = -1e9
+    empty: int = 0
 
 
 class Fetcher:
@@ -71,8 +81,9 @@ class Fetcher:
         self.options, self.topics = options, sorted(topics)
         self._start, self._clock = dict(start or {}), clock
         self.reach: dict[Part, Reach] = {}
+        self.expired: Counter[str] = Counter()  # offsets that retention deleted before they were read, by topic
         self._paused: set[Part] = set()
-        self._quiet = True  # whether the last poll gave nothing
+        self._ends: dict[Part, int] = {}  # as of the last `idle`
         self.answers, self.lag = False, 0  # at the last `idle`: whether the broker said; records not read yet
         self._looked = clock()
         try:
@@ -99,6 +110,7 @@ class Fetcher:
             starts = self._asker.beginning_offsets([self._tp(p) for p in new])
             for p in new:
                 first = max(starts[self._tp(p)], self._start.get(p, 0))
+                self._missed(p, self._start.get(p, first), first)
                 self.reach[p] = Reach(first, moved=self._clock())
             self._consumer.assign([self._tp(p) for p in self.reach])
             for p, r in self.reach.items():
@@ -122,28 +134,48 @@ class Fetcher:
 
     # -- records ------------------------------------------------------------------------------------------------------
 
-    def poll(self, wait_s: float, most: int = POLL_RECORDS) -> dict[Part, list[Any]]:
-        """Records that have come, by partition, in order; after at most `wait_s` seconds none.
+    def poll(self, wait_s: float) -> dict[Part, list[Any]]:
+        """All records that have been fetched (`fetch_max_bytes` at most), by partition, in order; after at most `wait_s` seconds none.
 
-        A broker that does not answer gives none: the positions stay, the next call tries again.
+        Never a part of them: kafka-python 3.0.12 loses a partition that is paused while a poll with `max_records` has left some
+        of its records behind (it parks them, and takes them up again only while no others are at hand).
+        A broker that does not answer gives none: the positions stay, the next call tries again. What the client may have taken
+        in hand when it failed is read again.
         """
         try:
-            got = self._consumer.poll(timeout_ms=max(0, int(wait_s * 1000)), max_records=most)
+            got = self._consumer.poll(timeout_ms=max(0, int(wait_s * 1000)), max_records=ALL)
         except (KafkaError, OSError):
-            self._quiet = False
+            for part, reach in self.reach.items():
+                self._consumer.seek(self._tp(part), reach.position)
             return {}
-        self._quiet = not got
         out: dict[Part, list[Any]] = {}
         for tp, records in got.items():
             part = tp.topic[len(self.options.prefix) :], tp.partition
             if records and part in self.reach:
                 reach = self.reach[part]
+                if records[0].offset > reach.position:
+                    self._gap(part, reach.position)
                 reach.position = int(records[-1].offset) + 1
                 newest = max(int(r.timestamp) for r in records)
                 reach.seen = newest if reach.seen is None else max(reach.seen, newest)
-                reach.moved = self._clock()
+                reach.moved = reach.given = self._clock()
                 out[part] = records
         return out
+
+    def _gap(self, part: Part, wanted: int) -> None:
+        """The next record is not the one expected: a marker or a compacted record, or the broker has deleted what was not read."""
+        try:
+            self._missed(part, wanted, int(self._asker.beginning_offsets([self._tp(part)])[self._tp(part)]))
+        except (KafkaError, OSError):
+            log.warning("%s/%d: records before the ones read now may have been deleted; the broker does not say", *part)
+
+    def _missed(self, part: Part, wanted: int, first: int) -> None:
+        if first > wanted:
+            self.expired[part[0]] += first - wanted
+            log.error(
+                "%s/%d: %d offsets were deleted by retention before they were read: give the topic a longer one",
+                *part, first - wanted,
+            )  # fmt: skip
 
     def ends(self, parts: Iterable[Part] | None = None, wait_s: float = 2.0) -> dict[Part, int] | None:
         """End offsets as they are now; None if the broker does not say.
@@ -159,23 +191,27 @@ class Fetcher:
             return None
         return {(tp.topic[len(self.options.prefix) :], tp.partition): int(end) for tp, end in found.items()}
 
-    def positions(self) -> dict[Part, int] | None:
+    def positions(self, ends: Mapping[Part, int]) -> dict[Part, int] | None:
         """Next offsets: after the last record we were given; None if not to be had.
 
-        kafka-python's own position also passes over transaction markers, but it may be ahead of what it has handed out: it is
-        asked only after a poll that gave nothing.
+        kafka-python's own position also passes over transaction markers. It is believed only of partitions that have given
+        nothing for a while: then nothing of them is on its way to us.
         """
-        if not self._quiet:
-            return {p: r.position for p, r in self.reach.items()}
+        at = {p: r.position for p, r in self.reach.items()}
         try:
-            return {p: max(r.position, int(self._consumer.position(self._tp(p), timeout_ms=1_000))) for p, r in self.reach.items()}
+            for p, r in self.reach.items():
+                if r.position < ends.get(p, -1) and self._clock() - r.given > SETTLED_S:
+                    at[p] = max(r.position, int(self._consumer.position(self._tp(p), timeout_ms=1_000)))
         except (KafkaError, OSError, TypeError):
             return None
+        return at
 
     def idle(self) -> set[Part]:
         """Partitions of which everything there is now has been read. An error is never idleness."""
-        ends, at = self.ends(), self.positions()
-        self.answers = ends is not None and at is not None
+        ends = self.ends()
+        at = None if ends is None else self.positions(ends)
+        self.answers = at is not None
+        self._ends = ends or {}
         if ends is None or at is None:
             for reach in self.reach.values():  # nobody is heard: no partition stalls by itself
                 reach.moved = self._clock()
@@ -184,12 +220,18 @@ class Fetcher:
         self.lag = sum(max(0, ends.get(p, 0) - max(at[p], r.position)) for p, r in self.reach.items())
         for part, reach in self.reach.items():
             if max(at[part], reach.position) >= ends.get(part, 1 << 62):
+                if at[part] > reach.position + 2:  # more than a marker or two
+                    self._gap(part, reach.position)
                 reach.position = max(at[part], reach.position)
                 reach.moved = self._clock()
                 out.add(part)
             elif part in self._paused:  # by us
                 reach.moved = self._clock()
         return out
+
+    def caught_up(self) -> set[Part]:
+        """Partitions of which everything has been read that was there when `idle` asked; none where it was not answered."""
+        return {p for p, r in self.reach.items() if p in self._ends and r.position >= self._ends[p]}
 
     def offsets_at(self, time_ms: int) -> dict[Part, int]:
         """First offset of each partition whose timestamp is at or after an instant; the end if there is none."""

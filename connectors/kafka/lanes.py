@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import gcd
 from typing import Any, Protocol
@@ -45,8 +45,8 @@ class Consumer(Protocol):
 
     def assign(self, parts: list[Part]) -> None: ...
     def seek(self, part: Part, offset: int) -> None: ...
-    def poll(self, wait_ms: int, most: int) -> Mapping[Part, list[Any]]:
-        """Records by partition, each with `offset`, `timestamp` (ms), `key`, `value`."""
+    def poll(self, wait_ms: int) -> Mapping[Part, list[Any]]:
+        """All that has been fetched, by partition; each record with `offset`, `timestamp` (ms), `key`, `value`."""
 
     def position(self, part: Part) -> int: ...
     def ends(self, parts: list[Part]) -> dict[Part, int]:
@@ -108,7 +108,7 @@ class _Partition:
     known: int = NEVER  # complete up to here
     heard: float = 0.0
     next: int = 0
-    given: int = 0  # after the last record that the client handed out
+    given: int = 0  # after the last record that the client handed out, and the markers behind it
     paused: bool = False
 
 
@@ -119,6 +119,8 @@ class Lane:
     ----------
     offsets
         Where to go on; a partition that is not among them is read from its beginning.
+    gather, gather_s
+        Records of these topics decide nothing by themselves: if there are no others, they are released together, so often.
     wall
         Clock in seconds, for tests.
     """
@@ -126,9 +128,11 @@ class Lane:
     def __init__(
         self, consumer: Consumer, lane: int, lanes: int, topics: Iterable[str], offsets: Mapping[Part, int], *,
         hold_ms: int = HOLD_MS, patience_ms: int = PATIENCE_MS, clock: int = NEVER, wall: Callable[[], float] = time.time,
+        gather: Collection[str] = (), gather_s: float = 0.0,
     ) -> None:  # fmt: skip
         self.consumer, self.lane, self.lanes, self.topics = consumer, lane, lanes, sorted(topics)
         self.hold_ms, self.patience_ms, self.wall = hold_ms, patience_ms, wall
+        self.gather, self.gather_s = frozenset(gather), gather_s
         self.clock = clock
         self.breaks: Counter[str] = Counter()
         self.to_commit: dict[Part, int] = {}  # set by whoever knows that these are safe; sent with the next pull
@@ -137,13 +141,14 @@ class Lane:
         self._asked = self._looked = NEVER * 1.0
         self._quiet = False  # whether the last poll gave nothing
         self._left = self._moved = wall()
+        self._released = 0.0
         self._look(offsets)
 
     @property
     def offsets(self) -> dict[Part, int]:
         return {part: p.next for part, p in self._parts.items()}
 
-    def pull(self, wait_ms: int, most: int) -> Ready:
+    def pull(self, wait_ms: int) -> Ready:
         """Fetch for at most about `wait_ms` and release what is complete.
 
         An error of the broker is passed on; nothing has moved then.
@@ -156,7 +161,7 @@ class Lane:
                 self._look({})
             except Exception:  # the broker is away: what is known stays, the next look is later
                 self._looked = now
-        got = self.consumer.poll(wait_ms, most)
+        got = self.consumer.poll(wait_ms)
         self._quiet = not any(got.values())
         for part, records in got.items():
             self._take(part, records, self.wall())
@@ -231,17 +236,12 @@ class Lane:
             return
         for part, end in ends.items():
             p = self._parts[part]
-            if end <= self._position(part):
+            if self._quiet:  # past transaction markers too; ahead of what was handed out only while a poll still gives something
+                p.given = max(p.given, self.consumer.position(part))
+            if end <= p.given:
                 p.known = max(p.known, int(now * 1000) - self.hold_ms)
                 p.heard = now
         self._asked = now
-
-    def _position(self, part: Part) -> int:
-        """Next offset to be read. The client's own position also passes over transaction markers, but it may be ahead of what it
-        has handed out: it counts only after a poll that gave nothing.
-        """
-        given = self._parts[part].given
-        return max(given, self.consumer.position(part)) if self._quiet else given
 
     def _balance(self) -> None:
         """A partition that is far ahead of the others waits for them, so that memory stays bounded."""
@@ -261,9 +261,18 @@ class Lane:
         rest = min(heard, default=NEVER)
         return rest if rest > now * 1000 - LIVE_MS else everybody
 
+    def _may_gather(self, now: float, clock: int) -> bool:
+        """Whether what is complete may wait for more: the lane is in the present, and nobody decides anything by it yet."""
+        if not 0 <= now - self._released < self.gather_s or clock <= now * 1000 - LIVE_MS:
+            return False
+        return not any(p.waiting for part, p in self._parts.items() if part[0] not in self.gather)
+
     def _release(self, now: float) -> Ready:
         patient, recent = now - self.patience_ms / 1000, now * 1000 - RECENT_MS
         clock = max(self.clock, self._complete(now, patient))
+        if self._may_gather(now, clock):
+            return Ready({}, self.clock, True, self.offsets)
+        self._released = now
         out: dict[Part, list[Any]] = {}
         for part, p in self._parts.items():
             until = clock
@@ -278,7 +287,7 @@ class Lane:
                 records.append(record)
             if records:
                 out[part] = records
-            p.next = p.waiting[0][0].offset if p.waiting else self._position(part)
+            p.next = p.waiting[0][0].offset if p.waiting else p.given
         if clock > self.clock:
             self._moved = now
         self.clock = clock

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
+from kafka.partitioner.abc import Partitioner
+from kafka.partitioner.default import murmur2
 
 from connectors.base import NotALog, Sink
 from connectors.kafka.codec import OWN, Encoder
@@ -20,9 +23,26 @@ MARK = "dlq"  # an output topic; the marker lies at its partition 0, in a group 
 WAIT_S = 60
 MADE = frozenset({"device.location", "device.search_flag", "device.phone_usage"})  # by ingest, of raw records
 BATCH = 5_000  # records of one transaction of the sink
+
+
+class ByHash(Partitioner):  # type: ignore[misc]
+    """The partitions of kafka-python's default, which are Java's; a key is hashed once (its murmur2 is pure Python)."""
+
+    def partition(
+        self, topic: str, key: Any, serialized_key: bytes, value: Any, serialized_value: Any, cluster: Any
+    ) -> int:
+        return _hash(serialized_key) % len(cluster.partitions_for_topic(topic))
+
+
+@lru_cache(maxsize=100_000)
+def _hash(key: bytes) -> int:
+    return int(murmur2(key)) & 0x7FFFFFFF
+
+
 PRODUCER = {
     "acks": "all", "enable_idempotence": True, "linger_ms": 5, "batch_size": 256 << 10, "compression_type": "lz4",
     "delivery_timeout_ms": 60_000, "max_block_ms": 20_000, "allow_auto_create_topics": False, "metrics_enabled": False,
+    "partitioner": ByHash(),
 }  # fmt: skip
 
 

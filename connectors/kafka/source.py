@@ -89,7 +89,7 @@ class KafkaSource(Source):
                 heard = time.monotonic()
             elif time.monotonic() - heard > PATIENCE_S:
                 raise NotALog(f"Kafka at {fetcher.options.brokers}: stopped answering")
-            at = fetcher.positions() or {}
+            at = fetcher.positions(ends) or {}
             left = {p for p in left if max(at.get(p, 0), fetcher.reach[p].position) < ends[p]}
             done = sum(min(fetcher.reach[p].position, ends[p]) - starts[p] for p in ends)
             progress(min(1.0, max(0, done) / todo))

@@ -53,6 +53,13 @@ def configs(t: Topic) -> dict[str, str]:
     return {**kept, "message.timestamp.type": clock}
 
 
+def _of_an_archive(t: Topic, clock: str | None) -> dict[str, str]:
+    if clock is None:
+        return {}
+    forever = {} if t.compacted or clock != "CreateTime" else {"retention.ms": "-1"}
+    return {"message.timestamp.type": clock, **forever}
+
+
 def create(options: KafkaOptions, *, replication: int = 1, partitions: int | None = None, clock: str | None = None) -> list[str]:
     """Make the topics that are not there; their names.
 
@@ -61,7 +68,8 @@ def create(options: KafkaOptions, *, replication: int = 1, partitions: int | Non
     partitions
         Of every topic; None = as `schemas/` says. All topics of one person's records must agree in number.
     clock
-        `CreateTime` for all, to fill topics from an archive with its own times.
+        `CreateTime` for all, to fill topics from an archive with its own times. Brokers delete by these times: such topics keep
+        their records until they are deleted by hand.
     """
     with _admin(options) as admin:
         there = set(admin.client.list_topics())
@@ -69,7 +77,7 @@ def create(options: KafkaOptions, *, replication: int = 1, partitions: int | Non
         made = [
             NewTopic(
                 name=options.name(t.name), num_partitions=partitions or t.partitions, replication_factor=replication,
-                topic_configs={**configs(t), **({"message.timestamp.type": clock} if clock else {})},
+                topic_configs={**configs(t), **_of_an_archive(t, clock)},
             )
             for t in new
         ]  # fmt: skip

@@ -14,7 +14,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from connectors.kafka.options import KafkaOptions
 from pipelines.on_dataflow import options
 from pipelines.settings import Settings
-from pipelines.stream import Stream, build
+from pipelines.stream import build
+from pipelines.stream_options import Stream
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,6 +6,8 @@ Beam's own pool opens its port on all interfaces and would start any program's w
 from __future__ import annotations
 
 import atexit
+import signal
+import sys
 
 from deploy.local.service import LOOPBACK, must_be_free
 
@@ -34,6 +36,7 @@ def serve(port: int, boot: str) -> None:
     pool = BeamFnExternalWorkerPoolServicer(use_process=True, container_executable=boot)
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
     atexit.register(lambda: [kill_process_gracefully(p) for p in pool._worker_processes.values()])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # atexit knows nothing of a signal
     server.start()
     print(f"workers at {LOOPBACK}:{port}; Ctrl-C ends them", flush=True)
     server.wait_for_termination()

@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from content.packs import FOLDER, read_yaml
+from pipelines.conversation.wording import sentences
 from pipelines.learning.packing import StateError
 from pipelines.learning.text_encoder import Encoder, Vectors, default_encoder
 from pipelines.learning.text_features import TextFeatures
 from pipelines.learning.text_ridge import TextHead, trained
 
 LINEAR = 0  # `TextFeatures`: few phrases
-L2 = 0.1
+L2 = {"safety": 0.3, "intents": 0.1}
+A_TEMPLATE = 8  # sentences of a template that are learned from
 GAP = "g_"  # prefix of topics that have no reply
 SAFE = "SAFE"
 
@@ -74,6 +76,9 @@ def phrases(name: str, folder: Path = FOLDER) -> tuple[dict[str, list[str]], str
         for group in groups:
             for label, said in group.items():
                 out.setdefault(label, []).extend(map(str, said))
+        for label, templates in data.get("templates", {}).items():
+            for template in templates:
+                out[label].extend(sentences(str(template), A_TEMPLATE))
     if name == "safety":  # whatever is an ordinary topic is safe
         out[SAFE] = [*out[SAFE], *(s for said in phrases("intents", folder)[0].values() for s in said)]
     return out, f"{name}:{'+'.join(versions)}"
@@ -82,7 +87,7 @@ def phrases(name: str, folder: Path = FOLDER) -> tuple[dict[str, list[str]], str
 def train(name: str, features: TextFeatures, folder: Path = FOLDER) -> TextHead:
     """A head from the phrases of a content folder."""
     examples, version = phrases(name, folder)
-    return trained(examples, features, L2, version)
+    return trained(examples, features, L2[name], version)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ safeguarding, and only then what the message is about. Every answer is an approv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from content.lexicon import primary
@@ -87,9 +87,7 @@ class Conversation:
         try:
             if text and lang is None:
                 return self._unsupported(turn, text)
-            found = (
-                judge(text, lang, turn.scene.lexicon, lambda: self.models.safety_of(turn.read(text))) if text else None
-            )
+            found = judge(text, lang, turn.scene.lexicon, turn.safety_of) if text else None
             if found is not None:
                 flags = self._found(turn, found)
                 return flags
@@ -208,6 +206,11 @@ class Turn:
         if self._z is None:
             self._z = self.room.models.read(text)
         return self._z
+
+    def safety_of(self, text: str) -> Mapping[str, float]:
+        """Scores of this record's text, or of another reading of it."""
+        models = self.room.models
+        return models.safety_of(self.read(text) if text == self.record["value"].get("text") else models.read(text))
 
     def item(self, *ids: str) -> Any:
         desk = self.scene.desk

@@ -1,6 +1,6 @@
 """Steps 2 and 3: risk and safeguarding, before any intent is asked. Lexicon or frozen classifier, recall first.
 
-Thresholds were chosen on the training phrases by cross-validation, not on the test set (docs/safety-classifier.md).
+How thresholds were chosen and what they cost: docs/safety-classifier.md.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from content.lexicon import Lexicon
 from pipelines.conversation.safety_words import SafetyWords
+from pipelines.conversation.wording import mended
 from pipelines.learning.text_features import words_of
 
 CLASSES = (
@@ -22,8 +23,8 @@ CLASSES = (
     "SUBSTANCE",
 )  # first = first told
 CARD = frozenset({"OVERDOSE", "MEDICAL_EMERGENCY"})  # also the crisis card (L4) [choice]
-CERTAIN = 0.50  # score of a class that counts whatever the score of SAFE
-UNSAFE_FROM, SAFE_BELOW = 0.20, 0.42  # less is enough where SAFE is low
+CERTAIN = 0.35  # score of a class that counts if it is above that of SAFE
+UNSAFE_FROM, SAFE_BELOW = 0.25, 0.42  # less is enough where SAFE is low
 WITH_WORDS = 0.12  # of the classifier, beside a hit of severity 1 (search lexicon)
 SHORTEST = 2  # words; of a single word only the phrases judge
 
@@ -44,33 +45,51 @@ class Finding:
     category: str | None = None
 
 
-def judge(text: str, lang: str | None, lexicon: Lexicon, classify: Callable[[], Mapping[str, float]]) -> Finding | None:
+def judge(
+    text: str, lang: str | None, lexicon: Lexicon, classify: Callable[[str], Mapping[str, float]]
+) -> Finding | None:
     """Risk, a safeguarding class, or None.
+
+    The text is read as it stands and, where it is misspelt or disguised, as it was probably meant; either is enough.
 
     Parameters
     ----------
     classify
-        Gives class → score of this text (`Models.safety_of`). If it fails, the phrases alone judge.
+        Gives class → score of a text (`Models.safety_of`). If it fails, the phrases alone judge.
     """
-    hit = lexicon.classify(text, lang)
-    severity = hit.severity if hit is not None else 0
-    named = SafetyWords.load().classes_of(text)
-    try:
-        scores = dict(classify()) if len(words_of(text)) >= SHORTEST else {}
-    except Exception:  # step 2 must not fail with the model; what it was given must not be told
-        scores = {}
+    readings = [text]
+    if (meant := mended(text, lang)) != text.lower():
+        readings.append(meant)
+    hits = [hit for r in readings if (hit := lexicon.classify(r, lang)) is not None]
+    severity = max((hit.severity for hit in hits), default=0)
+    words = SafetyWords.load()
+    named = frozenset[str]().union(*(words.classes_of(r) for r in readings))
+    heard, scores = _listen(readings, classify)
     risk = scores.get("RISK", 0.0)
-    heard = _heard(scores)
     if severity >= 3:
         return Finding("HIGH", "OVERDOSE" if "OVERDOSE" in named and scores.get("OVERDOSE", 0.0) > risk else None)
     by_words = severity == 2 or "RISK" in named or (severity == 1 and risk >= WITH_WORDS)
-    if by_words or heard == "RISK":
+    if by_words or "RISK" in heard:
         return Finding("UNSCREENED")
-    category = next((c for c in CLASSES if c in named), None)
-    category = category or heard
+    category = next((c for c in CLASSES if c in named), None) or next(iter(heard), None)
     if category is not None:
         return Finding("HIGH" if category in CARD else "NONE", category)
     return None
+
+
+def _listen(readings: list[str], classify: Callable[[str], Mapping[str, float]]) -> tuple[list[str], dict[str, float]]:
+    """The classes that the classifier hears in any reading, and of each class the highest score."""
+    heard: list[str] = []
+    highest: dict[str, float] = {}
+    for reading in readings:
+        try:
+            scores = dict(classify(reading)) if len(words_of(reading)) >= SHORTEST else {}
+        except Exception:  # step 2 must not fail with the model; what it was given must not be told
+            scores = {}
+        if (one := _heard(scores)) is not None:
+            heard.append(one)
+        highest = {c: max(s, highest.get(c, 0.0)) for c, s in scores.items()} or highest
+    return heard, highest
 
 
 def _heard(scores: Mapping[str, float]) -> str | None:

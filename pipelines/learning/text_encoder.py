@@ -2,7 +2,8 @@
 
 `WordLlamaEncoder` averages the 256-d token table that the `wordllama` wheel carries (distilled from the embedding matrices of
 large language models; Miller 2024, MIT). Its own `load()` looks for the files in another folder and then asks the network, so
-the table and the tokenizer are read from the installed wheel here. `MiniLmEncoder` (optional) is in `text_minilm.py`.
+the table and the tokenizer are read from the installed wheel here. Another encoder is any class with `Encoder`'s shape; MiniLM is not
+built in, since its package asks for torch (decision 0037).
 
 Nothing here keeps, prints or raises a word of a text.
 """

@@ -15,6 +15,8 @@ RECORDS_OUT = Counter("kairos_records_out", "Records published", ["topic"], regi
 DEAD_LETTERS = Counter("kairos_dead_letters", "Records that could not be used", ["reason"], registry=REGISTRY)
 # counter: records that came from behind the hold, by topic: the one way in which live may differ from replay
 ORDER_BREAKS = Counter("kairos_order_breaks", "Records from behind the hold", ["topic"], registry=REGISTRY)
+# counter: offsets that retention deleted before they were read, by topic: data that is lost; must stay 0
+EXPIRED_RECORDS = Counter("kairos_expired_records", "Deleted by retention before they were read", ["topic"], registry=REGISTRY)
 # gauge: records that are in Kafka and not read yet
 LAG_RECORDS = Gauge("kairos_lag_records", "Records not read yet", registry=REGISTRY)
 # gauge: seconds from the log's clock to now

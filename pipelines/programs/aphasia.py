@@ -19,6 +19,7 @@ from pipelines.programs.naming import (
     effort,
     furthest_behind,
     learn,
+    promise,
     success,
 )
 from pipelines.programs.session import Session
@@ -30,7 +31,6 @@ WINDOW, EASIER = 10, 10
 TIRED_ACCURACY, TIRED_LATENCY = 0.20, 1.5
 HELPED, UNAIDED, ACCURATE, RELOCK, LAST_CUE = 3, 0.80, 0.60, 0.50, 3
 GROWN, HARDER = 0.80, 0.5
-DRILLED = 1  # misses of an item in a session after which it waits for its turn [choice]
 
 
 class Practice:
@@ -92,16 +92,16 @@ def decide(session: Session, mem: Practice, desk: Desk, catalogue: Catalogue, ca
         session.stopped = "FATIGUE"
         session.say(desk, "STOP", {}, "FATIGUE", POLICY)
         return
-    item_id, reason = _easiest(session, mem, approved) if tired else _choose(session, mem, approved, desk)
+    item_id, reason = _easiest(session, mem, approved, desk.now) if tired else _choose(session, mem, approved, desk)
     _ask(session, mem, approved[item_id], "FATIGUE" if tired else reason, 0, desk)
 
 
 def _choose(session: Session, mem: Practice, approved: dict[str, Entry], desk: Desk) -> tuple[str, str]:
     """Due LEARNED first, then ACTIVE, NEW only while the mix stays within 60-85 % predicted success.
 
-    What was missed in the session is not drilled on: it comes again in its turn and in the sessions to come, because
-    right answers spread over sessions hold better than as many within one (Schuchard et al. 2020, Cognition 198:104216). For
-    the same reason the time in which nothing is due goes to what was asked longest ago.
+    Repeats within a session come last, after what the session has not asked yet and after new items: right answers spread over
+    sessions hold better than as many within one (Schuchard et al. 2020, Cognition 198:104216). The minutes between the three right
+    answers are the least there may be. What was missed is not drilled on; it comes again in its turn.
     """
     known = {k: v for k, v in mem.items.items() if k in approved and v.state != NEW}
     last = session.own.get("asked", [None])[0]
@@ -109,18 +109,18 @@ def _choose(session: Session, mem: Practice, approved: dict[str, Entry], desk: D
     if due:
         return _of_group(session, mem, due, desk), "DUE"
     active = {k: v for k, v in known.items() if v.state == ACTIVE}
-    missed = session.own.get("missed", {})
-    ready = {k: v for k, v in active.items() if v.due <= desk.now and missed.get(k, 0) < DRILLED}
-    if ready:
-        return _of_group(session, mem, ready, desk), "ACTIVE"
+    waited = {k: v for k, v in active.items() if v.due <= desk.now and v.last < session.start}
+    if waited:
+        return _of_group(session, mem, waited, desk), "ACTIVE"
     fresh = {k: Item(_group(e), _b(e)) for k, e in approved.items() if k not in known}
     mix = [v for k, v in known.items() if v.state == ACTIVE or v.last >= session.start]
     new = _new(session, mem, mix, fresh, desk)
     if new is not None:
         return new, "NEW"
     if known:
-        oldest = min(known, key=lambda k: (k == last, known[k].last, k))
-        return oldest, "ACTIVE" if oldest in active else "DUE"
+        others = {k: v for k, v in known.items() if k != last} or known
+        best = min(others, key=lambda k: (-promise(mem.groups, others[k], desk.now), k))
+        return best, "ACTIVE" if best in active else "DUE"
     return min(fresh, key=lambda k: (fresh[k].b, k)), "NEW"  # everything is too hard: the easiest there is
 
 
@@ -152,19 +152,22 @@ def mem_group(session: Session, mem: Practice, found: dict[str, Item], desk: Des
 
 
 def _of_group(session: Session, mem: Practice, found: dict[str, Item], desk: Desk) -> str:
+    """Of the group that is furthest behind, the item whose practice promises most."""
     group = mem_group(session, mem, found, desk)
-    return min((k for k in found if found[k].group == group), key=lambda k: (found[k].due, k))
+    mine = (k for k in found if found[k].group == group)
+    return min(mine, key=lambda k: (-promise(mem.groups, found[k], desk.now), k))
 
 
-def _easiest(session: Session, mem: Practice, approved: dict[str, Entry]) -> tuple[str, str]:
-    """The easier block: of what is likely right (or else the likeliest tenth) the one asked longest ago."""
-    pool = {k: mem.items.get(k) or Item(_group(e), _b(e)) for k, e in approved.items()}
+def _easiest(session: Session, mem: Practice, approved: dict[str, Entry], now: int) -> tuple[str, str]:
+    """The easier block: of the easier half of what is known (at least ten) the item whose practice promises most.
+
+    With nothing known yet, the easiest item there is.
+    """
+    pool = {k: v for k, v in mem.items.items() if k in approved} or {k: Item(_group(e), _b(e)) for k, e in approved.items()}
     p = {k: p_correct(mem.groups[v.group].theta, v.b) for k, v in pool.items()}
     likely = sorted(p, key=lambda k: (-p[k], k))
-    easy = [k for k in likely if p[k] >= MIX[1]]
-    least = max(EASIER, len(likely) // 10)
-    easy = easy if len(easy) >= least else likely[:least]
-    return min(easy, key=lambda k: (pool[k].last, -p[k], k)), "FATIGUE"
+    half = likely[: max(EASIER, len(likely) // 2)] if any(v.last for v in pool.values()) else likely[:1]
+    return min(half, key=lambda k: (-promise(mem.groups, pool[k], now), k)), "FATIGUE"
 
 
 def _ask(session: Session, mem: Practice, e: Entry, reason: str, cue: int, desk: Desk) -> None:
@@ -232,9 +235,6 @@ def _first(
     mem.answers[item.group] = [*mem.answers.get(item.group, []), [score, round(item.b, 4)]][-ANSWERS_KEPT:]
     learn(mem.groups[item.group], item, score)
     item.answered(unaided, desk.now)
-    if not unaided:
-        missed: dict[str, int] = session.own.setdefault("missed", {})
-        missed[item_id] = missed.get(item_id, 0) + 1
     row = [
         item.group,
         score,

@@ -13,6 +13,7 @@ NEW, ACTIVE, LEARNED = "NEW", "ACTIVE", "LEARNED"
 REPEATS_MS = (0, MINUTE_MS, 5 * MINUTE_MS)  # three right in a row: at once, after a minute, after five
 FLOOR = 0.10  # of the effort, each group
 MIX = (0.60, 0.85)
+MISS_POWER = 0.3
 
 
 @dataclass
@@ -72,6 +73,16 @@ def success(groups: Mapping[str, Group], items: Iterable[Item]) -> float | None:
     """Predicted success of a mix of items; None of an empty one."""
     p = [p_correct(groups[i.group].theta, i.b) for i in items]
     return sum(p) / len(p) if p else None
+
+
+def promise(groups: Mapping[str, Group], item: Item, now: int) -> float:
+    """How much one more practice of the item promises: time since the last one, less of it for what succeeds by itself.
+
+    Time counts because spaced practice lasts longer (Schuchard et al. 2020); the share of failures to the power of 0.3 [choice:
+    benchmarks/programs.py, simulated learners of two kinds; 0 to 0.8 tried] leaves easy items some of the trials.
+    """
+    miss = max(1e-3, 1 - p_correct(groups[item.group].theta, item.b))
+    return float((now - item.last) * miss**MISS_POWER)
 
 
 def effort(groups: Mapping[str, Group], open_items: Iterable[Item], weights: Mapping[str, float]) -> dict[str, float]:

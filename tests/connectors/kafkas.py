@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 import uuid
 from typing import Any
 
@@ -60,10 +61,14 @@ def _fits(topic: str, record: dict[str, Any]) -> bool:
 
 
 def consume(options: KafkaOptions, topic: str, isolation: str = "read_committed") -> list[tuple[bytes, bytes, int]]:
-    """(key, value, time) of everything there is, partition by partition."""
+    """(key, value, time) of everything there is, partition by partition.
+
+    A commit is answered before its markers are written: what is there is asked for without regard to them, and waited for.
+    """
     consumer = KafkaConsumer(
         **options.client(isolation_level=isolation, enable_auto_commit=False, auto_offset_reset="earliest")
     )
+    asker = KafkaConsumer(**options.client(isolation_level="read_uncommitted"))
     name = options.name(topic)
     consumer.topics()
     parts = [TopicPartition(name, p) for p in sorted(consumer.partitions_for_topic(name) or ())]
@@ -71,9 +76,11 @@ def consume(options: KafkaOptions, topic: str, isolation: str = "read_committed"
     if parts:
         consumer.assign(parts)
         consumer.seek_to_beginning()
-        ends = consumer.end_offsets(parts)
+        ends, until = asker.end_offsets(parts), time.monotonic() + 60
         while any(consumer.position(p) < ends[p] for p in parts):
+            assert time.monotonic() < until, f"{topic}: a transaction stays open"
             for records in consumer.poll(timeout_ms=500).values():
                 out += [(r.key, r.value, r.timestamp) for r in records]
+    asker.close()
     consumer.close()
     return out

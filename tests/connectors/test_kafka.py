@@ -11,7 +11,7 @@ from connectors.base import NotALog, Sink, Source
 from connectors.kafka.codec import Decoder
 from connectors.kafka.fetch import Fetcher
 from connectors.kafka.options import KafkaOptions, KafkaSettingsError
-from connectors.kafka.sink import FencedError, KafkaSink, Message, Publisher
+from connectors.kafka.sink import ByHash, FencedError, KafkaSink, Message, Publisher
 from connectors.kafka.source import KafkaSource, parse_url
 from deploy.local.broker import Broker
 from schemas import rows
@@ -152,6 +152,113 @@ def test_new_partitions_and_topics_are_found_while_running(broker: Broker) -> No
             break
     assert set(fetcher.reach) == {(HEART, 0), (HEART, 1), (HEART, 2), (STEPS, 0)}
     fetcher.close()
+
+
+def test_a_marker_does_not_hold_a_partition_while_others_give_without_pause(broker: Broker) -> None:
+    options = kafkas.fresh(broker, [HEART, STEPS, "dlq"])
+    sink = KafkaSink(options, options.prefix + "s")
+    sink.write(STEPS, [rows.from_dicts(STEPS, [walk(T0)])[0]])
+    sink.close()
+    now = [0.0]
+    fetcher = Fetcher(options, [HEART, STEPS], clock=lambda: now[0])
+    found: set[tuple[str, int]] = set()
+    for i in range(60):
+        kafkas.produce(options, {HEART: [beat(T0 + i)]})
+        while not any(part[0] == HEART for part in fetcher.poll(0.2)):
+            pass
+        now[0] += 0.2
+        found |= fetcher.idle()
+        if (STEPS, 0) in found:
+            break
+    assert (STEPS, 0) in found
+    fetcher.close()
+
+
+def test_what_the_client_had_in_hand_when_it_failed_is_read_again(broker: Broker) -> None:
+    from kafka.errors import KafkaConnectionError
+
+    options = kafkas.fresh(broker, [HEART])
+    kafkas.produce(options, {HEART: [beat(T0 + i) for i in range(5)]})
+    fetcher = Fetcher(options, [HEART])
+    whole, lost = fetcher._consumer.poll, []
+
+    def fails(**how: int) -> Any:
+        got = whole(**how)
+        if got and not lost:
+            lost.append(got)
+            raise KafkaConnectionError("after the records were taken")
+        return got
+
+    fetcher._consumer.poll = fails
+    got: list[Any] = []
+    for _ in range(40):
+        got += fetcher.poll(0.2).get((HEART, 0), [])
+        if len(got) == 5:
+            break
+    assert lost
+    assert [r.offset for r in got] == [0, 1, 2, 3, 4]
+    fetcher.close()
+
+
+def test_a_partition_that_was_paused_gives_the_rest_of_its_records_afterwards(broker: Broker) -> None:
+    each = 6_000
+    options = kafkas.fresh(broker, [HEART, STEPS])
+    kafkas.produce(options, {t: [(b"p01", b"x" * 100, T0 + i) for i in range(each)] for t in (HEART, STEPS)})
+    fetcher, seen = Fetcher(options, [HEART, STEPS]), {HEART: list[int](), STEPS: list[int]()}
+
+    def poll_until(topic: str, count: int) -> None:
+        for _ in range(200):
+            if len(seen[topic]) >= count:
+                return
+            for part, records in fetcher.poll(0.05).items():
+                seen[part[0]] += [r.offset for r in records]
+
+    poll_until(HEART, 1)
+    fetcher.pause({(HEART, 0)})
+    poll_until(STEPS, each)
+    fetcher.pause(set())
+    poll_until(HEART, each)
+    fetcher.close()
+    assert seen == {HEART: list(range(each)), STEPS: list(range(each))}
+
+
+def test_a_key_goes_to_the_partition_of_kafkas_own_hash() -> None:
+    from kafka.partitioner.default import DefaultPartitioner
+
+    class Seven:
+        def topics(self) -> set[str]:
+            return {"t"}
+
+        def partitions_for_topic(self, topic: str) -> set[int]:
+            return set(range(7))
+
+        available_partitions_for_topic = partitions_for_topic
+
+    keys = [str(i).encode() for i in range(200)]
+    want = [DefaultPartitioner().partition("t", k, k, b"", b"", Seven()) for k in keys]
+    assert [ByHash().partition("t", k, k, b"", b"", Seven()) for k in keys] == want
+
+
+def test_what_retention_deleted_before_it_was_read_is_counted_and_told(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    from kafka.admin import KafkaAdminClient
+
+    options = kafkas.fresh(broker, [HEART])
+    kafkas.produce(options, {HEART: [beat(T0 + i) for i in range(5)]})
+    running = Fetcher(options, [HEART])
+    admin = KafkaAdminClient(**options.client())
+    admin.delete_records({running._tp((HEART, 0)): 3})
+    admin.close()
+    late = Fetcher(options, [HEART], {(HEART, 0): 1})
+    got: list[Any] = []
+    for _ in range(40):
+        got += running.poll(0.2).get((HEART, 0), [])
+        if got:
+            break
+    assert [r.offset for r in got] == [3, 4]
+    assert (running.expired[HEART], late.expired[HEART]) == (3, 2)
+    assert "deleted by retention" in caplog.text
+    running.close()
+    late.close()
 
 
 # -- the publisher ----------------------------------------------------------------------------------------------------

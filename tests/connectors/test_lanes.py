@@ -48,7 +48,7 @@ class Log:
     def seek(self, part: Part, offset: int) -> None:
         self.at[part] = offset
 
-    def poll(self, wait_ms: int, most: int) -> Mapping[Part, list[Any]]:
+    def poll(self, wait_ms: int) -> Mapping[Part, list[Any]]:
         out = {}
         for part in () if self.away else sorted(self.records.keys() - self.mute - self.paused):
             got = self.records[part][self.at[part] : self.at[part] + self.most]
@@ -103,7 +103,7 @@ class Wall:
         end = self.s + s
         while self.s < end:
             self.s += step
-            out += [r.timestamp for records in lane.pull(0, 1000).records.values() for r in records]
+            out += [r.timestamp for records in lane.pull(0).records.values() for r in records]
         return out
 
 
@@ -127,7 +127,7 @@ def test_records_of_two_topics_come_out_in_the_order_of_the_log() -> None:
     lane, seen = a_lane(log, wall), []
     for _ in range(10):
         wall.s += 0.1
-        ready = lane.pull(0, 1000)
+        ready = lane.pull(0)
         got = [r.timestamp for records in ready.records.values() for r in records]
         assert all(t <= ready.clock for t in got)
         assert not seen or not got or min(got) >= max(seen)
@@ -256,7 +256,7 @@ def test_whatever_is_fetched_when_the_clock_keeps_its_word(data: st.DataObject) 
     for _ in range(80):
         log.most = data.draw(st.integers(1, 4))
         wall.s += 0.1
-        ready = lane.pull(0, 1000)
+        ready = lane.pull(0)
         got = [r.timestamp for records in ready.records.values() for r in records]
         assert all(clock < t <= ready.clock for t in got)
         assert ready.clock >= clock
@@ -291,8 +291,40 @@ def test_a_position_ahead_of_what_was_handed_out_skips_nothing() -> None:
     lane, seen = a_lane(log, wall), []
     for _ in range(60):
         wall.s += 1.5
-        ready = lane.pull(0, 1000)
+        ready = lane.pull(0)
         seen += [r.timestamp for records in ready.records.values() for r in records]
         assert ready.offsets[HEART] <= log.at[HEART]
     assert sorted(seen) == sorted([*range(T0, T0 + 40), T0 + 20])
     assert not lane.breaks
+
+
+def test_what_decides_nothing_is_gathered_until_something_does_or_the_time_is_over() -> None:
+    log, wall = Log([HEART, SEARCH]), Wall(T0 + 100_000)
+    lane = Lane(log, 0, 1, ["device.heart_rate", "device.search_flag"], {}, wall=wall, gather={"device.heart_rate"}, gather_s=3)
+    released = []
+    for i in range(80):  # 20 s, a beat every 250 ms, one search
+        wall.s += 0.25
+        log.put(HEART, int(wall.s * 1000))
+        if i == 50:
+            log.put(SEARCH, int(wall.s * 1000))
+            searched = wall.s
+        before = lane.offsets
+        ready = lane.pull(0)
+        if ready.records:
+            released.append(wall.s)
+            late = [wall.s - r.timestamp / 1000 for records in ready.records.values() for r in records]
+            assert max(late) < 2 + 0.5 + 3 + 0.25, "hold, ask, gather and a pull"
+            if SEARCH in ready.records:
+                assert wall.s - searched < 2.75, "it did not wait for the others"
+        else:
+            assert ready.offsets == before
+    assert 5 <= len(released) <= 9
+    assert not lane.breaks
+
+
+def test_nothing_is_gathered_while_old_records_are_read() -> None:
+    log, wall = Log([HEART]), Wall(T0 + 10_000_000)
+    log.put(HEART, *range(T0, T0 + 40))
+    log.most = 10
+    lane = Lane(log, 0, 1, ["device.heart_rate"], {}, wall=wall, gather={"device.heart_rate"}, gather_s=30)
+    assert sum(bool(lane.pull(0).records) for _ in range(3)) == 3

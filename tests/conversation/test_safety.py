@@ -16,7 +16,7 @@ from pipelines.conversation.safety import CLASSES, judge
 Cases = dict[str, list[dict[str, Any]]]
 SETS: dict[str, Cases] = {
     name: yaml.safe_load((Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8"))
-    for name in ("risk_cases", "risk_cases_2", "risk_cases_3")
+    for name in ("risk_cases", "risk_cases_2", "risk_cases_3", "risk_cases_4")
 }
 CASES = SETS["risk_cases"]
 
@@ -24,19 +24,21 @@ CASES = SETS["risk_cases"]
 @functools.cache
 def found(lang: str, name: str = "risk_cases") -> list[str]:
     models, lexicon = default_models(), Lexicon.load()
-    judged = [judge(c["text"], lang, lexicon, lambda c=c: models.safety.score_one(c["text"])) for c in SETS[name][lang]]
+    judged = [judge(c["text"], lang, lexicon, models.safety.score_one) for c in SETS[name][lang]]
     return ["SAFE" if j is None else j.category or "RISK" for j in judged]
 
 
 @pytest.mark.parametrize(
     ("name", "lang", "recall", "specificity"),
     [
-        ("risk_cases", "en", 0.90, 0.70),
+        ("risk_cases", "en", 0.95, 0.70),
         ("risk_cases", "de", 0.90, 0.75),
-        ("risk_cases_2", "en", 0.75, 0.70),
-        ("risk_cases_2", "de", 0.90, 0.75),
-        ("risk_cases_3", "en", 0.70, 0.70),
-        ("risk_cases_3", "de", 0.75, 0.75),
+        ("risk_cases_2", "en", 0.95, 0.70),
+        ("risk_cases_2", "de", 0.95, 0.60),
+        ("risk_cases_3", "en", 0.75, 0.65),
+        ("risk_cases_3", "de", 0.80, 0.75),
+        ("risk_cases_4", "en", 0.80, 0.60),
+        ("risk_cases_4", "de", 0.80, 0.50),
     ],
 )
 def test_recall_and_specificity_do_not_fall(name: str, lang: str, recall: float, specificity: float) -> None:
@@ -89,4 +91,4 @@ def test_without_an_encoder_words_alone_still_find_what_is_plain() -> None:
     models = Models.load(encoder=None)
     lexicon = Lexicon.load()
     for text in ("i want to kill myself", "my uncle hits me when mum is away", "ich will mich umbringen"):
-        assert judge(text, None, lexicon, lambda text=text: models.safety.score_one(text)) is not None
+        assert judge(text, None, lexicon, models.safety.score_one) is not None

@@ -18,7 +18,7 @@ from deploy.local import jars
 from deploy.local.broker import Broker
 from deploy.local.jars import StackError
 from pipelines.on_flink import Engine, submit
-from pipelines.stream import Stream
+from pipelines.stream_options import Stream
 from simulator.people import simulate
 from tests.flink import stage
 

@@ -13,7 +13,7 @@ import pytest
 from connectors.kafka.options import KafkaOptions
 from deploy.local.broker import Broker
 from pipelines.on_flink import on_prism
-from pipelines.stream import Stream
+from pipelines.stream_options import Stream
 from simulator.people import simulate
 from tests.flink import stage
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.learning.centroids import Centroids
 from pipelines.learning.packing import StateError
 from pipelines.learning.text_encoder import default_encoder
-from pipelines.learning.text_features import TextFeatures
+from pipelines.learning.text_features import FEELINGS, TextFeatures
 from pipelines.learning.text_ridge import TextHead, TextRidge, trained
 
 EXAMPLES = [
@@ -141,3 +141,15 @@ def test_the_frozen_table_is_read_without_the_network_and_gives_unit_vectors() -
     assert not rows[3].any()
     assert rows[0] @ rows[1] > rows[0] @ rows[2]
     assert np.allclose(encoder.encode(["i can't sleep"] * 20)[7], rows[0], atol=1e-6)
+
+
+def test_features_for_feelings_read_marks_and_have_a_name_of_their_own() -> None:
+    plain, feelings = TextFeatures(None, 64), TextFeatures(None, 64, weights=FEELINGS, hashed=512)
+    assert plain.name != feelings.name
+    assert (plain.transform(["so good"]) == plain.transform(["so good!!"])).all()
+    assert not np.allclose(feelings.transform(["so good"]), feelings.transform(["so good!!"]))
+    model = TextRidge(feelings)
+    model.learn_many(["oh no", "oh no!!", "fine"], ["a", "b", "a"])
+    assert TextRidge.load(model.dump(), feelings).predict_one("oh no!!") == "b"
+    with pytest.raises(StateError):
+        TextRidge.load(model.dump(), plain)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.programs.naming import ACTIVE, DAY_MS, LEARNED, MINUTE_MS, Group, Item, effort, success
+from pipelines.programs.naming import ACTIVE, DAY_MS, LEARNED, MINUTE_MS, Group, Item, effort, promise, success
 from tests.programs.stage import DAY, HOUR, NOON, Stage, consent
 
 
@@ -185,6 +185,37 @@ def test_with_nothing_due_the_item_asked_longest_ago_comes_not_one_just_asked() 
         asked.append(stage.last()["params"]["item_id"])
         answer(stage, 5 + i * 8, True)
     assert not any(a == b for a, b in itertools.pairwise(asked))
+
+
+def test_a_session_asks_every_active_item_once_and_new_ones_before_it_repeats_any() -> None:
+    stage = Stage("APHASIA")
+    naming(stage, "n0", 0, [True, False] * 10)
+    active = {k for k, v in stage.room.memory.practice.items.items() if v.state == ACTIVE}
+    assert len(active) > 5
+    stage.session = "n1"
+    stage.event("SESSION_START", 3 * 86_400)
+    asked: list[tuple[str, str]] = []
+    for i in range(len(active) + 12):
+        last = stage.last()
+        asked.append((last["params"]["item_id"], last["reason"]))
+        answer(stage, 3 * 86_400 + 5 + i * 90, True)  # slow enough for repeats to be due
+    seen: set[str] = set()
+    repeated = False
+    for item, reason in asked:
+        again = item in seen
+        assert not (repeated and not again and item in active)
+        assert not (repeated and reason == "NEW" and stage.room.memory.practice.items[item].n == 0)
+        repeated = repeated or again
+        seen.add(item)
+    assert active <= seen
+
+
+def test_practice_promises_more_the_longer_ago_and_the_likelier_a_miss() -> None:
+    groups = {"g": Group(0.0)}
+    easy, hard, fresh = Item("g", -3.0, last=1), Item("g", 1.0, last=1), Item("g", 1.0, last=DAY_MS)
+    later = 2 * DAY_MS
+    assert promise(groups, hard, later) > promise(groups, easy, later) > 0
+    assert promise(groups, hard, later) > promise(groups, fresh, later)
 
 
 def test_new_items_come_only_while_the_mix_is_neither_too_hard_nor_too_easy() -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
 import pytest
 
 from connectors.kafka.codec import Encoder
@@ -24,6 +25,7 @@ from simulator.people import simulate
 from tests.flink import stage
 
 MINUTE = 60_000
+T0 = 1_779_235_200_000
 
 
 class Engine:
@@ -118,7 +120,7 @@ def _live(log: Path, seed: int, *, live: bool, restarts: int) -> Engine:
             engine.now = until if present else last + 10**10
             tables = source.read(after, until)
             tables.pop("content.pack", None)
-            for user, data in keeper.parcels_of(by_person(tables, Pseudonyms("")).items(), until, present):
+            for user, data in keeper.parcels_of(tables, Pseudonyms(""), until, present):
                 engine.take(user, data)
             engine.pass_time(until)
             after = until
@@ -204,3 +206,46 @@ def test_states_survive_their_bytes_and_a_cut_is_refused() -> None:
         keeper.unpack_states(data[:9])
     with pytest.raises(parcel.ParcelError):
         parcel.label(b"kx" + b"0" * 40)
+
+
+def test_a_parcel_gives_the_same_rows_in_either_form(log: Path) -> None:
+    with LogSource([log]) as source:
+        assert source.first is not None
+        assert source.last is not None
+        tables = source.read(source.first - 1, source.last)
+    batches = {u: parcel.Parcel(T0, False, t).dump() for u, t in by_person(tables, Pseudonyms("")).items()}
+    cells = dict(parcel.row_by_row(tables, Pseudonyms("").of, T0, False))
+    assert batches.keys() == cells.keys()
+    for user, data in cells.items():
+        assert parcel.label(data) == parcel.label(batches[user])
+        assert parcel.unpack([data]) == parcel.unpack([batches[user]])
+        assert parcel.unpack([data, batches[user]]).keys() == parcel.unpack([data]).keys()
+
+
+def _beats(log: Path) -> pa.Table:
+    with LogSource([log]) as source:
+        assert source.first is not None
+        assert source.last is not None
+        return source.read(source.first - 1, source.last)["device.heart_rate"]
+
+
+def test_parcels_of_the_first_version_are_read(log: Path) -> None:
+    table = _beats(log)
+    (batch,) = table.combine_chunks().to_batches()
+    body, name = batch.serialize().to_pybytes(), b"device.heart_rate"
+    old = parcel.HEAD.pack(b"kp", 1, 0, T0, len(batch), 1) + parcel.OLD_TABLE.pack(len(name), len(body)) + name + body
+    assert parcel.unpack([old]) == parcel.unpack([parcel.Parcel(T0, False, {"device.heart_rate": table}).dump()])
+
+
+@pytest.mark.parametrize("n", [5, 5_000])  # row by row, and as a batch
+def test_a_row_ahead_of_the_clock_is_taken_at_once_even_in_a_backlog(log: Path, n: int) -> None:
+    table = _beats(log).slice(0, n)
+    last = int(table["ingest_time"].to_numpy().max())
+    user = table["user"][-1].as_py()
+    for clock, waits in ((last, True), (last - 1, False)):
+        parcels = dict(keeper.parcels_of({"device.heart_rate": table}, Pseudonyms(""), clock, False))
+        held = Keeper(ContentLog(Settings(), None))
+        held._waits[user] = last + 60 * MINUTE, 0
+        n_rows = parcel.label(parcels[user]).rows
+        assert n_rows < keeper.BACKLOG_ROWS, "not taken because there are many"
+        assert (held.may_wait(user, parcel.label(parcels[user])) is not None) == waits

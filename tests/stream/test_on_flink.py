@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.on_flink import Engine, Heartbeat, NotSafe, preflight
-from pipelines.stream import Offsets, OffsetsCoder, OffsetsTracker
+from pipelines.read_lane import Offsets, OffsetsCoder, OffsetsTracker
 
 ENGINE = Engine("127.0.0.1:1", "127.0.0.1:2", environment_config="/bin/true")
 HEART, SEARCH = ("device.heart_rate", 0), ("device.search_flag", 0)

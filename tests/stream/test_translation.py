@@ -11,7 +11,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from connectors.kafka.options import KafkaOptions
 from pipelines.on_dataflow import missing, options
-from pipelines.stream import Stream, build
+from pipelines.stream import build
+from pipelines.stream_options import Stream
 
 ROOT = Path(__file__).parents[2]
 
