@@ -1,22 +1,14 @@
-"""`kairos chat --brokers`: a message through chat.inbound, the answer of a live run back from its topics."""
+"""`kairos chat --brokers`: what comes back from the topics is read in every form."""
 
 from __future__ import annotations
-
-import threading
-from pathlib import Path
 
 import orjson
 import pytest
 
 from connectors.base import NotALog
 from connectors.kafka.options import KafkaOptions
-from connectors.kafka.topics import create
-from deploy.local.broker import Broker
-from kairos.chat import Talker, lines
+from kairos.chat import Talker
 from kairos.chat_live import LiveTalker, record_of
-from pipelines.live import Live
-from pipelines.live_options import LiveOptions
-from pipelines.settings import Settings
 from schemas import avro
 
 HELLO = dict(Talker("en").say("hello"))["chat.outbound"]
@@ -36,26 +28,7 @@ def test_what_is_no_record_is_passed_over(value: bytes) -> None:
     assert record_of("chat.outbound", value) is None
 
 
+@pytest.mark.soak
 def test_no_kafka_is_one_line() -> None:
     with pytest.raises(NotALog, match="Kafka at"):
         LiveTalker(KafkaOptions("127.0.0.1:1"), "somebody")
-
-
-@pytest.mark.soak
-def test_a_dialogue_over_topics_is_that_of_the_terminal(broker: Broker, tmp_path: Path) -> None:
-    options = KafkaOptions(broker.brokers, prefix="chatlive.")
-    create(options)
-    live = Live(options, tmp_path / "state.db", Settings(), LiveOptions(hold_s=0.3, slice_s=0.1, name="chat"))
-    at_work = threading.Thread(target=live.run)
-    at_work.start()
-    try:
-        talker = LiveTalker(options, "chat-demo", grant=True)
-        here = Talker("en")
-        for said in ("hello", "i wish i was dead"):
-            theirs, mine = talker.say(said), here.say(said)
-            assert [*lines(theirs, talker.library)] == [*lines(mine, here.library)]
-        talker.close()
-    finally:
-        live.stopping = True
-        at_work.join()
-        live.close()
