@@ -126,7 +126,7 @@ def main() -> int:
         rows = [json.loads(line) for line in Path(args.rows).read_text().splitlines()]
     else:
         rows = measure(tuple(args.streams.split(",")), [int(s) for s in args.seeds.split(",")], (OURS,))
-    rows += json.loads(KEPT.read_text())
+    rows += [{**r, "stream": r["stream"].replace("_", "-")} for r in json.loads(KEPT.read_text())]  # as streams call themselves
     return judge(rows, FULL_GATES) + panic(range(21, 29))
 
 

@@ -11,10 +11,12 @@ whole
     A linear posterior trained with class-balanced replay, nearest rows and a kernel machine on the whole memory: answers
     where the present has never been.
 
-A kernel machine is kernel ridge regression on the memory rows (Saunders et al. 1998), kept solved by block Gauss-Seidel steps
-on a few rows a label. Experts are mixed by "mixing past posteriors" (Bousquet and Warmuth 2002), so an expert that was right
-months ago comes back within a few labels. Samples that no context explains wait in the ring of recent ones; they found a new
-context, or go to the old one that explains them. When all slots are taken the two contexts that agree most are merged.
+Nearest rows are near by a diagonal metric that is learned for each expert (neighbourhood components analysis, Goldberger et al.
+2004): what does not matter is not looked at. One more metric tells the contexts apart. A kernel machine is kernel ridge
+regression on the memory rows (Saunders et al. 1998), kept solved by block Gauss-Seidel steps on a few rows a label. Experts are
+mixed by "mixing past posteriors" (Bousquet and Warmuth 2002), so an expert that was right months ago comes back within a few
+labels. Samples that no context explains wait in the ring of recent ones; they found a new context, or go to the old one that
+explains them. When all slots are taken the two contexts that agree most are merged.
 
 Numbers live in the precision in which they are stored, so that a model that was saved and loaded goes on identically.
 """
@@ -30,10 +32,20 @@ from river import base
 
 from pipelines.learning import recall_state
 from pipelines.learning.recall_memory import Columns, Memory
-from pipelines.learning.recall_parts import Array, linear_step, present_relevance, recalled, settle, trim
+from pipelines.learning.recall_parts import (
+    Array,
+    carried,
+    linear_step,
+    most_alike,
+    present_relevance,
+    recalled,
+    settle,
+    trim,
+)
 
 FAST, WHOLE, FIRST = 0, 1, 2  # experts; contexts follow from FIRST
 PARTS = 3  # linear, nearest rows, kernel machine
+TEMPER = 0.5  # of the loss by which parts are weighed: one part that was best of late must not silence the others
 LEAST = 0.02  # probability below which one label cannot count: loss at most 3.9 nats
 PRIOR_MEMORY = 2000  # labels over which the usual posterior of the experts is averaged
 
@@ -170,7 +182,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         self._columns.learn(v)
         moved = self._rows.rescale(self._columns)
         if moved is not None:
-            self._carry(*moved)
+            self._w = carried(self._w, *moved)
             z = self._rows.scale(v)
         linear_step(self._w, self._q, FAST, z[None], np.array([c]), self.keep_fast)
         self._theta[FAST] = present_relevance(self._rows, self._theta[FAST], z, c, self.keep_fast)
@@ -283,13 +295,6 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
             self._cache = (dict(x), (v, *self._experts(self._rows.scale(v))))
         return self._cache[1]
 
-    def _carry(self, factor: Array, shift: Array) -> None:
-        """The linear posteriors say of the new scale what they said of the old."""
-        w = self._w[..., :-1] / np.where(factor > 0, factor, 1.0)
-        self._w[..., -1] -= w @ shift
-        self._w[..., :-1] = w
-        self._w = trim(np.clip(self._w, -1e6, 1e6))
-
     def _experts(self, z: Array) -> tuple[Array, tuple[Array, Array, Array], Array, Array, Array]:
         """Scaled x; p(class) of the parts and of the experts [expert, class]; share of neighbours; P(x of a known class)."""
         rows = self._rows
@@ -299,7 +304,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         linear = 1 / (1 + np.exp(-np.minimum(np.maximum(a, -30), 30))) + 1e-6
         linear /= linear.sum(1, keepdims=True)
         votes, kernel, near, known = recalled(rows, z, self._theta, WHOLE, self.gamma, self.k_gate, len(self._labels))
-        m = np.exp(-self._sub)
+        m = np.exp(-TEMPER * self._sub)
         m[FAST, 2] = 0.0
         m /= m.sum(1, keepdims=True)
         p = m[:, :1] * linear + m[:, 1:2] * votes + m[:, 2:] * kernel
@@ -330,7 +335,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
     def _weigh_parts(self, said: Array) -> None:
         """Decayed log loss of the parts of the experts that answer for the present; the others keep what was found then.
 
-        The whole memory answers for all lives: its parts are judged over five times as many labels, at the same mean.
+        The whole memory answers for all lives: its parts are judged over two and a half times as many labels, at the same mean.
 
         Parameters
         ----------
@@ -338,7 +343,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
             Probability that the parts gave the label [expert, part].
         """
         loss = -np.log(np.maximum(said, LEAST))
-        for e, keep, gain in ((FAST, 0.95, 1.0), (self._current, 0.95, 1.0), (WHOLE, 0.99, 0.2)):
+        for e, keep, gain in ((FAST, 0.95, 1.0), (self._current, 0.95, 1.0), (WHOLE, 0.98, 0.4)):
             sub = keep * self._sub[e] + gain * loss[e]
             self._sub[e] = sub - sub.min()
 
@@ -391,19 +396,8 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
             linear_step(self._w, self._q, WHOLE, z_all, c_all)
         self._pending = 0
         for at in range(0, max(1, len(stored)), 8):
-            block = self._block(stored[at : at + 8], e, self._rng.random(self.settle))
+            block = rows.block(stored[at : at + 8], e, self._rng.random(self.settle))
             settle(rows, block, self._theta, WHOLE, self.gamma, self.ridge, e)
-
-    def _block(self, new: list[int], e: int, draws: Array) -> Array:
-        """Memory rows to settle: the new ones, and half of the others from context e."""
-        rows = self._rows
-        live = np.flatnonzero(rows.y[: rows.size] >= 0)
-        block = live[(draws * len(live)).astype(np.int64)]
-        mine = live[rows.owner[live] == e]
-        if len(mine):
-            half = len(draws) // 2
-            block[:half] = mine[(draws[:half] * len(mine)).astype(np.int64)]
-        return np.unique(np.append(block, np.asarray(new, np.int64)))
 
     def _slot(self) -> int:
         free = np.flatnonzero(~self._used)
@@ -417,16 +411,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
     def _merge(self) -> int:
         """Merge the two contexts whose predictions agree best on their memory rows; the freed slot."""
         rows = self._rows
-        live = np.flatnonzero(rows.y[: self.memory] >= 0)
-        z1 = np.column_stack([rows.z[live], np.ones(len(live), np.float32)])
-        old = [int(e) for e in np.flatnonzero(self._used)[FIRST:] if e != self._current]
-        said = {e: np.argmax(z1 @ self._w[e].T, 1) for e in old}
-
-        def agree(a: int, b: int) -> float:
-            r = np.isin(rows.owner[live], (a, b))
-            return float((said[a][r] == said[b][r]).mean()) if r.any() else 1.0
-
-        a, b = max(((a, b) for a in old for b in old if a < b), key=lambda ab: agree(*ab))
+        a, b = most_alike(rows, self._w, [int(e) for e in np.flatnonzero(self._used)[FIRST:] if e != self._current])
         q = self._q[a] + self._q[b] - 1.0  # product of Gaussians, the prior counted once
         self._w[a] = trim((self._q[a] * self._w[a] + self._q[b] * self._w[b]) / q)
         self._q[a] = trim(q)

@@ -215,6 +215,16 @@ class Memory:
         out: Array = live[p.searchsorted(draws * p[-1]).clip(0, len(live) - 1)]
         return out
 
+    def block(self, new: list[int], e: int, draws: Array) -> Array:
+        """Memory rows to settle: the new ones and one a draw, half of these from context e."""
+        live = np.flatnonzero(self.y[: self.size] >= 0)
+        block = live[(draws * len(live)).astype(np.int64)]
+        mine = live[self.owner[live] == e]
+        if len(mine):
+            some = len(draws) // 2
+            block[:some] = mine[(draws[:some] * len(mine)).astype(np.int64)]
+        return np.unique(np.append(block, np.asarray(new, np.int64)))
+
     # -- rows out -----------------------------------------------------------------------------------------------------
 
     def owned(self, e: int) -> Array:

@@ -63,6 +63,27 @@ def linear_step(w: Array, q: Array, e: int, z: Array, c: npt.NDArray[np.int64], 
     w[e] = trim(w[e] + error.T @ z1 / q[e])
 
 
+def carried(w: Array, factor: Array, shift: Array) -> Array:
+    """Linear posteriors [expert, class, feature + 1] that say of z * factor + shift what they said of z."""
+    out = w.copy()
+    out[..., :-1] = w[..., :-1] / np.where(factor > 0, factor, 1.0)
+    out[..., -1] -= out[..., :-1] @ shift
+    return trim(np.clip(out, -1e6, 1e6))
+
+
+def most_alike(rows: Memory, w: Array, contexts: list[int]) -> tuple[int, int]:
+    """The two of these contexts whose linear parts agree best on their memory rows."""
+    live = np.flatnonzero(rows.y[: rows.size] >= 0)
+    z1 = np.column_stack([rows.z[live], np.ones(len(live), np.float32)])
+    said = {e: np.argmax(z1 @ w[e].T, 1) for e in contexts}
+
+    def agree(a: int, b: int) -> float:
+        r = np.isin(rows.owner[live], (a, b))
+        return float((said[a][r] == said[b][r]).mean()) if r.any() else 1.0
+
+    return max(((a, b) for a in contexts for b in contexts if a < b), key=lambda ab: agree(*ab))
+
+
 def relevance_step(theta: Array, d: Array, same: Array, ask: Array, z: Array, square: Array, rate: float) -> Array:
     """Which features make rows alike: one step of neighbourhood components analysis with a diagonal metric.
 

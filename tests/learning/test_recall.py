@@ -162,7 +162,7 @@ def test_bytes_stay_bounded_however_many_labels_come() -> None:
 
 
 def test_many_features_and_classes_leave_room_for_fewer_rows() -> None:
-    model, rng = RecallClassifier(memory=4000, recent=8, replay=0, settle=1), random.Random(14)
+    model, rng = RecallClassifier(recent=8, replay=0, settle=1), random.Random(14)
     for i in range(500):
         model.learn_one({f"f{j}": rng.random() for j in range(100)}, i % 5)
     assert sum(sum(c["rows"].values()) for c in model.contexts()) == 35_000 // 110
