@@ -8,6 +8,8 @@ import pytest
 
 from deploy.local.broker import Broker
 from pipelines.live import Live
+from pipelines.live_options import LiveOptions
+from pipelines.waiting import RISKY
 from tests.graph.logs import HOUR, both, life
 from tests.live.stage import end_of, live, replayed, said, stage, without_dlq
 
@@ -28,6 +30,24 @@ def test_a_backlog_gives_the_records_of_the_replay_whatever_the_partitions(broke
     want = replayed(log, tmp_path, end)
     assert {"features.minute", "risk.signal", "audit", "notifications"} <= set(want)
     assert without_dlq(said(options)) == without_dlq(want)
+
+
+def test_machines_that_a_slice_has_no_time_for_run_in_the_next_and_nothing_shows(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.live.MANY_STEPS", 1)
+    whole = both(life("p1", 3, 5), life("p2", 53, 5), life("p3", 54, 5))
+    log = {t: r for t, r in whole.items() if t not in RISKY}  # what bears risk is never left for the next slice
+    end = end_of(log) + HOUR
+    options = stage(broker, log, partitions=2)
+    run = live(options, tmp_path / "state.db", end, LiveOptions(slice_s=0.2, work_s=1e-6, in_memory=2))
+    pressed = []
+    tick = run.tick
+    run.tick = lambda: (tick(), pressed.append(run._pressed))[0]  # type: ignore[method-assign,func-returns-value]
+    run.run()
+    run.close()
+    assert any(pressed)
+    assert without_dlq(said(options)) == without_dlq(replayed(log, tmp_path, end))
 
 
 @pytest.mark.parametrize("seed", [1])
