@@ -125,17 +125,21 @@ class Work:
     ----------
     until
         Up to when (ms of the log's clock).
+    must
+        Run it whatever the slice has already taken.
     due, seen
         Set by the step: when it must be run next; partition → last offset read of this person.
     """
 
     user: str
     until: int
+    must: bool = False
     due: int | None = None
     seen: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
-LiveStep = Callable[[Work], tuple[list[Stepped], tuple[bytes, bytes]]]
+Given = tuple[list[Stepped], tuple[bytes, bytes]]
+LiveStep = Callable[[Work], Given | None]  # None: not run this time
 _live: dict[int, tuple[list[Work], LiveStep, list[Any]]] = {}
 
 
@@ -155,7 +159,7 @@ class LiveMachine(beam.DoFn):  # type: ignore[misc]
         done.append((element[1], act(work[element[1]])))
 
 
-def carry(work: list[Work], act: LiveStep) -> list[tuple[list[Stepped], tuple[bytes, bytes]]]:
+def carry(work: list[Work], act: LiveStep) -> list[Given | None]:
     """One bounded run over the machines of a live slice; what each gave, in the order of `work`."""
     if not work:
         return []

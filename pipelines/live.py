@@ -41,7 +41,7 @@ log = logging.getLogger("kairos.live")
 AHEAD_MS = 5 * 60_000  # a timestamp further ahead is no time of a broker
 QUIET_S = 5.0  # how often offsets are kept while nothing happens
 STRIDE_MS = 6 * 3_600_000
-MANY_STEPS = 8  # so many machines run in a slice whatever they take
+FRESH_MS = 60_000  # a risk-bearing row that came within this: somebody is in need now
 PRESSED_S = 0.15  # how long is read while machines wait
 BACKLOG_WORK = 5  # so many times longer run the machines of a slice while a backlog is worked off: a slice costs something itself
 FEW = 5_000  # records that are read at once before the clock goes on
@@ -104,7 +104,7 @@ class Live:
         self._dead: Counter[str] = Counter()
         self._all: Counter[str] = Counter()
         self._outbox: list[tuple[int, list[Message]]] = []
-        self._step_s = 0.01  # what a machine's step takes, seconds of late
+        self._ran, self._over = 0, 0.0  # machines run in this slice; when it is to end (monotonic seconds)
         self._pressed = False  # whether machines were left for the next slice
         self._recovered = False
         self._committed = 0.0
@@ -133,11 +133,11 @@ class Live:
         tables, letters = came
         self._admit(tables, now)
         until = self._until(now, idle)
-        work = self._choose(until, now)
-        at = time.monotonic()
-        steps = carry(work, self._step)
-        if work:
-            self._step_s = 0.5 * self._step_s + 0.5 * (time.monotonic() - at) / len(work)
+        chosen = self._choose(until, now)
+        self._ran, self._over = 0, time.monotonic() + self._work_s(until, now)
+        both = [(w, s) for w, s in zip(chosen, carry(chosen, self._step), strict=True) if s is not None]
+        work, steps = [w for w, _ in both], [s for _, s in both]
+        self._put_off({w.user for w in chosen} - {w.user for w in work})
         done = [s for given, _ in steps for s in given]
         out = outgoing(done, letters + self.content.letters() + self._buried(done), self._encoder)
         if out or work or tables or time.monotonic() - self._committed > QUIET_S:
@@ -264,7 +264,7 @@ class Live:
 
     def _choose(self, until: int, now: int) -> list[Work]:
         """Who is run, and up to when; what is urgent first."""
-        backlog = until < now - BACKLOG_MS and not (self.end is not None and until >= self.end)
+        backlog = self._backlog(until, now)
         patience = self.live.max_hold_s - 2.0
         at = time.monotonic()
         chosen: list[tuple[int, int, str, int]] = []
@@ -272,12 +272,13 @@ class Live:
             kept = self.people.get(user)
             if not waiting.rows:
                 continue
-            held_long = waiting.risky is not None and waiting.risky_at is not None and at - waiting.risky_at >= patience
-            if held_long and waiting.risky is not None and waiting.risky > until:
-                chosen.append((0, 0, user, max(waiting.risky, kept.clock + 1 if kept else 0)))
+            in_need = waiting.newest is not None and waiting.newest >= now - FRESH_MS
+            held_long = in_need and waiting.risky_at is not None and at - waiting.risky_at >= patience
+            if held_long and waiting.newest is not None and waiting.newest > until:
+                chosen.append((0, 0, user, max(waiting.newest, kept.clock + 1 if kept else 0)))
             elif is_ready(waiting, kept, until, backlog):
                 urgent = waiting.risky is not None and waiting.risky <= until
-                chosen.append((0 if urgent else 1, waiting.due(kept) or 0, user, until))
+                chosen.append((0 if urgent and in_need else 1 if urgent else 2, waiting.due(kept) or 0, user, until))
         named = {c[2] for c in chosen}
         while self._due and self._due[0][0] <= until:
             due, user = heapq.heappop(self._due)
@@ -288,22 +289,33 @@ class Live:
                 heapq.heappush(self._due, (due, user))
                 break
             if kept.clock < until:
-                chosen.append((1, due, user, until))
+                chosen.append((2, due, user, until))
                 named.add(user)
         chosen.sort()
-        most = self._most(sum(not c[0] for c in chosen), self.live.work_s * (BACKLOG_WORK if backlog else 1))
-        for _, _, user, _ in chosen[most:]:
+        most = max(self.live.people, sum(c[0] == 0 for c in chosen))
+        self._put_off({c[2] for c in chosen[most:]})
+        self._pressed = len(chosen) > most
+        return [Work(user, target, must=rank == 0) for rank, _, user, target in chosen[:most]]
+
+    def _backlog(self, until: int, now: int) -> bool:
+        return until < now - BACKLOG_MS and not (self.end is not None and until >= self.end)
+
+    def _work_s(self, until: int, now: int) -> float:
+        """How long machines may run in this slice: at the full minute everybody is due, and who is in need must not wait for them."""
+        return self.live.work_s * (BACKLOG_WORK if self._backlog(until, now) else 1)
+
+    def _put_off(self, users: set[str]) -> None:
+        """Their machines run in a later slice."""
+        self._pressed = self._pressed or bool(users)
+        for user in sorted(users):
             if (kept := self.people.get(user)) is not None and kept.due is not None:
                 heapq.heappush(self._due, (kept.due, user))
-        self._pressed = len(chosen) > most
-        return [Work(user, target) for _, _, user, target in chosen[:most]]
 
-    def _most(self, urgent: int, work_s: float) -> int:
-        """How many machines run in a slice: at the full minute everybody is due, and who is in need must not wait for them."""
-        return min(self.live.people, max(urgent, MANY_STEPS, int(work_s / self._step_s)))
-
-    def _step(self, work: Work) -> tuple[list[Stepped], tuple[bytes, bytes]]:
-        """Run one machine up to its target, in parts between content packs."""
+    def _step(self, work: Work) -> tuple[list[Stepped], tuple[bytes, bytes]] | None:
+        """Run one machine up to its target, in parts between content packs; None if the slice has no time left for it."""
+        if not work.must and self._ran and time.monotonic() > self._over:
+            return None
+        self._ran += 1
         user, until = work.user, work.until
         kept = self.people.get(user)
         waiting = self._waiting.get(user)

@@ -36,6 +36,8 @@ class Waiting:
         Number of the read that brought the oldest of it.
     first, urgent, risky
         Earliest arrival (ms) of all, of what can't wait for the minute, of what no backlog may hold; None = nothing such.
+    newest
+        Latest arrival (ms) of what bears risk.
     risky_at
         When the first risk-bearing row was read (monotonic seconds).
     """
@@ -46,6 +48,7 @@ class Waiting:
     first: int | None = None
     urgent: int | None = None
     risky: int | None = None
+    newest: int | None = None
     risky_at: float | None = None
 
     def add(self, topic: str, table: pa.Table, at: float) -> None:
@@ -61,6 +64,7 @@ class Waiting:
             self.urgent = _least(self.urgent, low)
         if topic in RISKY:
             self.risky = _least(self.risky, low)
+            self.newest = max(self.newest or 0, int(table["ingest_time"].to_numpy().max()))
             self.risky_at = at if self.risky_at is None else self.risky_at
 
     def due(self, kept: Kept | None) -> int | None:

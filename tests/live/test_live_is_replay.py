@@ -32,10 +32,7 @@ def test_a_backlog_gives_the_records_of_the_replay_whatever_the_partitions(broke
     assert without_dlq(said(options)) == without_dlq(want)
 
 
-def test_machines_that_a_slice_has_no_time_for_run_in_the_next_and_nothing_shows(
-    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipelines.live.MANY_STEPS", 1)
+def test_machines_that_a_slice_has_no_time_for_run_in_the_next_and_nothing_shows(broker: Broker, tmp_path: Path) -> None:
     whole = both(life("p1", 3, 5), life("p2", 53, 5), life("p3", 54, 5))
     log = {t: r for t, r in whole.items() if t not in RISKY}  # what bears risk is never left for the next slice
     end = end_of(log) + HOUR
