@@ -28,14 +28,19 @@ def outgoing(done: list[Stepped], letters: list[dict[str, Any]], encoder: Encode
         for topic, said in s.records.items():
             records.setdefault(topic, []).extend(said)
     for topic, said in records.items():
-        table, defects = rows.from_dicts(topic, said)
-        if defects:  # a defect of a deploy, not of a payload
-            raise AssertionError(f"output of {topic} does not fit its schema: {defects[0].reason} {defects[0].field}")
-        tables.setdefault(topic, []).append(table)
+        tables.setdefault(topic, []).append(as_table(topic, said))
     out: list[Message] = []
     for topic in sorted(tables, key=lambda t: (t not in FIRST, t)):
         out += messages(topic, in_order(pa.concat_tables(tables[topic]).combine_chunks()), encoder)
     return out
+
+
+def as_table(topic: str, records: list[dict[str, Any]]) -> pa.Table:
+    """Output records as rows; AssertionError if they do not fit: a defect of a deploy, not of a payload."""
+    table, defects = rows.from_dicts(topic, records)
+    if defects:
+        raise AssertionError(f"output of {topic} does not fit its schema: {defects[0].reason} {defects[0].field}")
+    return table
 
 
 def letter(x: Letter, user: str | None = None) -> dict[str, Any]:

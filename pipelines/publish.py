@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import pyarrow as pa
 from kafka import KafkaProducer
 
 from connectors.kafka.codec import Encoder, Letter
@@ -13,9 +12,9 @@ from connectors.kafka.options import KafkaOptions
 from connectors.kafka.registry import Registry
 from connectors.kafka.sink import PRODUCER, Message, messages
 from connectors.log_sink import in_order
-from pipelines.report import OPS
+from pipelines.outgoing import OUT, as_table, letter
 from pipelines.step import Stepped
-from schemas import TOPICS, ids, rows
+from schemas import TOPICS
 
 FLUSH_S = 120
 
@@ -28,10 +27,10 @@ def encoder_of(options: KafkaOptions, form: str) -> Encoder:
 def outgoing(stepped: Stepped, encoder: Encoder) -> Iterator[Message]:
     """What a step said, topic by topic; rows that came in are not sent back to where they came from."""
     for topic, table in stepped.tables.items():
-        if TOPICS[topic].klass in ("OUT", "STATE") and len(table):
+        if TOPICS[topic].klass in OUT and len(table):
             yield from messages(topic, in_order(table), encoder)
     for topic, records in stepped.records.items():
-        yield from messages(topic, in_order(_table(topic, records)), encoder)
+        yield from messages(topic, in_order(as_table(topic, records)), encoder)
     dead = [Letter(t, why, name, stepped.user, event, at, p, o) for t, why, name, event, at, p, o in stepped.came.dead]
     if dead:
         yield from letters(dead, encoder)
@@ -39,29 +38,7 @@ def outgoing(stepped: Stepped, encoder: Encoder) -> Iterator[Message]:
 
 def letters(dead: list[Letter], encoder: Encoder) -> list[Message]:
     """Dead letters as records of `dlq`: closed reason and position, never a payload."""
-    return messages("dlq", _table("dlq", [_letter(x) for x in dead]), encoder)
-
-
-def _letter(x: Letter) -> dict[str, Any]:
-    where = f"{x.partition}:{x.offset}"
-    value: dict[str, Any] = {"topic": x.topic, "reason": x.reason, "position": where}
-    if x.field is not None:
-        value["field"] = x.field
-    if x.topic in TOPICS:
-        value["schema"] = f"{x.topic}:{TOPICS[x.topic].version}"
-    user = x.user or OPS
-    event = x.ingest_time if x.event_time is None else x.event_time
-    return {
-        "user": user, "event_time": event, "ingest_time": x.ingest_time, "tz_offset_min": 0,
-        "event_id": ids.output_id("dlq", user, x.topic, where), "value": value,
-    }  # fmt: skip
-
-
-def _table(topic: str, records: list[dict[str, Any]]) -> pa.Table:
-    table, defects = rows.from_dicts(topic, records)
-    if defects:  # a defect of a deploy, not of a payload
-        raise AssertionError(f"output of {topic} does not fit its schema: {defects[0].reason} {defects[0].field}")
-    return table
+    return messages("dlq", as_table("dlq", [letter(x) for x in dead]), encoder)
 
 
 class Producer:
