@@ -34,14 +34,12 @@ from pipelines.monitoring import metrics
 from pipelines.outgoing import OUT, letter, outgoing
 from pipelines.settings import Settings, SettingsError
 from pipelines.step import Machine, Stepped
-from pipelines.waiting import BACKLOG_MS, Gate, Waiting, is_ready, oldest
+from pipelines.waiting import BACKLOG_MS, STRIDE_MS, Gate, Waiting, is_ready, oldest
 from schemas import TOPICS
 
 log = logging.getLogger("kairos.live")
 AHEAD_MS = 5 * 60_000  # a timestamp further ahead is no time of a broker
 QUIET_S = 5.0  # how often offsets are kept while nothing happens
-STRIDE_MS = 6 * 3_600_000
-FRESH_MS = 60_000  # a risk-bearing row that came within this: somebody is in need now
 PRESSED_S = 0.15  # how long is read while machines wait
 BACKLOG_WORK = 5  # so many times longer run the machines of a slice while a backlog is worked off: a slice costs something itself
 FEW = 5_000  # records that are read at once before the clock goes on
@@ -234,7 +232,7 @@ class Live:
                     waiting = self._waiting.setdefault(user, Waiting(self._read_number))
                     if not waiting.rows:
                         waiting.since = self._read_number
-                    waiting.add(topic, table, at)
+                    waiting.add(topic, table, at, now)
         for topic, n in self.gate.breaks.items():
             metrics.ORDER_BREAKS.labels(topic).inc(n)
         self.order_breaks += self.gate.breaks
@@ -272,13 +270,13 @@ class Live:
             kept = self.people.get(user)
             if not waiting.rows:
                 continue
-            in_need = waiting.newest is not None and waiting.newest >= now - FRESH_MS
-            held_long = in_need and waiting.risky_at is not None and at - waiting.risky_at >= patience
-            if held_long and waiting.newest is not None and waiting.newest > until:
-                chosen.append((0, 0, user, max(waiting.newest, kept.clock + 1 if kept else 0)))
+            held_long = waiting.risky_at is not None and at - waiting.risky_at >= patience
+            if held_long and waiting.need is not None and waiting.need > until:
+                chosen.append((0, 0, user, max(waiting.need, kept.clock + 1 if kept else 0)))
             elif is_ready(waiting, kept, until, backlog):
                 urgent = waiting.risky is not None and waiting.risky <= until
-                chosen.append((0 if urgent and in_need else 1 if urgent else 2, waiting.due(kept) or 0, user, until))
+                rank = 2 if not urgent else 1 if waiting.need is None else 0
+                chosen.append((rank, waiting.due(kept) or 0, user, until))
         named = {c[2] for c in chosen}
         while self._due and self._due[0][0] <= until:
             due, user = heapq.heappop(self._due)

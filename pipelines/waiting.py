@@ -20,6 +20,7 @@ MANY = frozenset({  # such a row decides nothing by itself, only at the next min
     "device.music", "device.status",
 })  # fmt: skip
 RISKY = RISK_BEARING | {"selfreport"}
+FRESH_MS = 3_600_000  # a risk-bearing row that came within this when it is read: somebody is in need now
 BACKLOG_MS = 120_000  # behind by more than this is a backlog
 STRIDE_MS = 6 * 3_600_000
 STRIDE_ROWS = 4_000
@@ -36,8 +37,9 @@ class Waiting:
         Number of the read that brought the oldest of it.
     first, urgent, risky
         Earliest arrival (ms) of all, of what can't wait for the minute, of what no backlog may hold; None = nothing such.
-    newest
-        Latest arrival (ms) of what bears risk.
+    need
+        Latest arrival (ms) of what bears risk and had come within `FRESH_MS` when it was read: somebody is in need now. It does not
+        age while it waits.
     risky_at
         When the first risk-bearing row was read (monotonic seconds).
     """
@@ -48,11 +50,11 @@ class Waiting:
     first: int | None = None
     urgent: int | None = None
     risky: int | None = None
-    newest: int | None = None
+    need: int | None = None
     risky_at: float | None = None
 
-    def add(self, topic: str, table: pa.Table, at: float) -> None:
-        """Rows of one topic, read at `at` (monotonic seconds)."""
+    def add(self, topic: str, table: pa.Table, at: float, now: int = 0) -> None:
+        """Rows of one topic, read at `at` (monotonic seconds) = `now` (ms)."""
         parts = self.tables.setdefault(topic, [])
         parts.append(table)
         if len(parts) > MANY_PARTS:
@@ -64,7 +66,9 @@ class Waiting:
             self.urgent = _least(self.urgent, low)
         if topic in RISKY:
             self.risky = _least(self.risky, low)
-            self.newest = max(self.newest or 0, int(table["ingest_time"].to_numpy().max()))
+            newest = int(table["ingest_time"].to_numpy().max())
+            if newest >= now - FRESH_MS:
+                self.need = max(self.need or 0, newest)
             self.risky_at = at if self.risky_at is None else self.risky_at
 
     def due(self, kept: Kept | None) -> int | None:
@@ -90,10 +94,11 @@ class Waiting:
             left[topic] = [table.filter(pa.array(~inside))]
             if inside.any():
                 ready[topic] = in_order(table.filter(pa.array(inside)))
-        at, since = self.risky_at, self.since
+        at, since, need = self.risky_at, self.since, self.need
         self.__init__(since)  # type: ignore[misc]
         for topic, parts in left.items():
             self.add(topic, parts[0], at or 0.0)
+        self.need = need if need is not None and need > until else None
         return ready
 
 

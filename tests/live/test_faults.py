@@ -74,6 +74,24 @@ def test_what_bears_risk_is_taken_before_the_longest_hold_is_over_and_the_rest_c
     assert gate.breaks == {"device.heart_rate": 2}
 
 
+def test_somebody_in_need_does_not_lose_the_turn_by_waiting_and_old_risk_in_a_backlog_does_not_take_it() -> None:
+    import pyarrow as pa
+
+    def search(at: int) -> Any:
+        made = rows.from_dicts("device.search_flag", [flag("p1", at)])[0]
+        return made.append_column("_file", pa.array([0], pa.int32())).append_column("_line", pa.array([0], pa.int64()))
+
+    old = Waiting(1)
+    old.add("device.search_flag", search(T0), at=5.0, now=T0 + 30 * HOUR)
+    assert (old.risky, old.need) == (T0, None)
+    old.add("device.search_flag", search(T0 + 30 * HOUR), at=5.0, now=T0 + 30 * HOUR)
+    assert old.need == T0 + 30 * HOUR
+    old.take(T0 + HOUR)
+    assert (old.risky, old.need) == (T0 + 30 * HOUR, T0 + 30 * HOUR), "it is still waited for"
+    old.take(T0 + 30 * HOUR)
+    assert old.need is None
+
+
 def test_rows_that_decide_nothing_wait_for_the_minute_and_others_do_not() -> None:
     kept = Kept(T0, T0 + HOUR)
     waiting = Waiting(1, first=T0 + 10, rows=1)
