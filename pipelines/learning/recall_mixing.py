@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 PARTS = 3  # linear, nearest rows, kernel machine
 TEMPER = 0.5  # of the loss by which parts are weighed: one part that was best of late must not silence the others
 LEAST = 0.02  # probability below which one label cannot count: loss at most 3.9 nats
+GATE = 1.0
+HOME = 2.0
 PRIOR_MEMORY = 2000  # labels over which the usual posterior of the experts is averaged
 KEEP_PARTS = np.array([[0.95], [0.95], [0.98]])  # fast, current context, whole: labels over which parts are judged
 GAIN_PARTS = np.array([[1.0], [1.0], [0.4]])  # so that the decayed sums have one mean
@@ -56,9 +58,9 @@ def weights(model: RecallClassifier, near: Array, mass: Array) -> Array:
     """
     u = np.minimum(np.maximum(model._usual, 0.02), 0.95)
     away = np.log((1.0 - u) / (1.0 - u / 5.0))
-    gate = 1.0 / (1.0 + np.exp(-model.k_gate * (near * (math.log(5.0) - away) + away) - 1.0))
+    gate = 1.0 / (1.0 + np.exp(-GATE * model.k_gate * (near * (math.log(5.0) - away) + away) - 1.0))
     gate[WHOLE] = 1.0
-    knows = mass**model.vouch * model._used
+    knows = (1.0 - (1.0 - mass**model.vouch) * np.maximum(1.0 - near, 0.0) ** HOME) * model._used
     gate *= knows
     w = np.exp(model._logw)
     w /= w.sum()
