@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 PARTS = 3  # linear, nearest rows, kernel machine
 TEMPER = 0.5  # of the loss by which parts are weighed: one part that was best of late must not silence the others
 LEAST = 0.02  # probability below which one label cannot count: loss at most 3.9 nats
-GATE = 1.0
-HOME = 2.0
 PRIOR_MEMORY = 2000  # labels over which the usual posterior of the experts is averaged
 KEEP_PARTS = np.array([[0.95], [0.95], [0.98]])  # fast, current context, whole: labels over which parts are judged
 GAIN_PARTS = np.array([[1.0], [1.0], [0.4]])  # so that the decayed sums have one mean
@@ -49,7 +47,8 @@ def weights(model: RecallClassifier, near: Array, mass: Array) -> Array:
     """Weights of the experts at x [expert].
 
     The weight of an expert counts as far as it is at home at x: binomial likelihood ratio of its share of the neighbours, its
-    usual share u against u / 5. The rest goes to the experts that own the neighbours.
+    usual share u against u / 5. It counts less where x may be of a class that the expert has never seen, unless the expert owns
+    the neighbours: then it knows what is there now. The rest goes to the experts that own the neighbours.
 
     Parameters
     ----------
@@ -58,9 +57,10 @@ def weights(model: RecallClassifier, near: Array, mass: Array) -> Array:
     """
     u = np.minimum(np.maximum(model._usual, 0.02), 0.95)
     away = np.log((1.0 - u) / (1.0 - u / 5.0))
-    gate = 1.0 / (1.0 + np.exp(-GATE * model.k_gate * (near * (math.log(5.0) - away) + away) - 1.0))
+    gate = 1.0 / (1.0 + np.exp(-model.k_gate * (near * (math.log(5.0) - away) + away) - 1.0))
     gate[WHOLE] = 1.0
-    knows = (1.0 - (1.0 - mass**model.vouch) * np.maximum(1.0 - near, 0.0) ** HOME) * model._used
+    strange = (1.0 - mass**model.vouch) * np.maximum(1.0 - near * near, 0.0)
+    knows = (1.0 - strange) * model._used
     gate *= knows
     w = np.exp(model._logw)
     w /= w.sum()
