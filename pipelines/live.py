@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from connectors.base import NotALog
 from connectors.kafka.codec import READ, Decoder, Encoder, Letter
-from connectors.kafka.fetch import Part
+from connectors.kafka.fetch import Fetcher, Part
 from connectors.kafka.options import KafkaOptions
 from connectors.kafka.prioritised import Prioritised
 from connectors.kafka.registry import Registry
@@ -46,6 +46,7 @@ QUIET_S = 5.0  # how often offsets are kept while nothing happens
 PRESSED_S = 0.15  # how long is read while machines wait
 FEW = 5_000  # records that are read at once before the clock goes on
 CLOSE_S = 0.15  # but no longer
+FIRST_S = 0.5  # how long what is read first is read up to its end
 LOOK_S = 1.0  # how long a slice looks ahead for those in need, about
 FIRST = {t for t in READ if t in {*FEW_TOPICS, PACK}}  # somebody waits for these, or what is said depends on them
 Came: TypeAlias = tuple[dict[str, list[pa.Table]], list[dict[str, Any]]]  # rows by topic, dead letters
@@ -128,8 +129,10 @@ class Live:
         came = self._read()
         now = self.wall.now()
         idle = self.fetcher.idle()
+        if self.fetcher.first.lag:
+            idle |= self._close_up(came, self.fetcher.first, FIRST_S)
         if 0 < self.fetcher.lag <= FEW:
-            idle = self._close_up(came, idle)
+            idle |= self._close_up(came, self.fetcher, CLOSE_S)
         tables, letters = came
         self._admit(tables, now)
         letters += self.content.letters()
@@ -166,16 +169,16 @@ class Live:
         end, rows = time.monotonic() + (PRESSED_S if self.turns.pressed else self.live.slice_s), 0
         self._throttle()
         while (left := end - time.monotonic()) > 0 and rows < self.live.slice_rows:
-            rows += self._poll(came, left)
+            rows += self._take(came, self.fetcher.poll(left))
             if self.end is not None and not rows:
                 break  # nothing is there: do not wait for what will not be taken
         return came
 
-    def _poll(self, came: Came, wait_s: float) -> int:
-        """One poll into `came`; how many records it gave."""
+    def _take(self, came: Came, polled: dict[Part, list[Any]]) -> int:
+        """Records of one poll into `came`; how many they are."""
         tables, letters = came
         rows = 0
-        for part, records in self.fetcher.poll(wait_s).items():
+        for part, records in polled.items():
             if part not in self._parts:
                 self._parts.append(part)
             rows += len(records)
@@ -191,12 +194,11 @@ class Live:
                 tables.setdefault(part[0], []).append(table)
         return rows
 
-    def _close_up(self, came: Came, idle: set[Part]) -> set[Part]:
-        """Read the few records that came up to the instant at which the ends were asked for: then none of before is missing."""
-        end = time.monotonic() + CLOSE_S
-        while len(idle) < len(self.fetcher.reach) and (left := end - time.monotonic()) > 0:
-            self._poll(came, left)
-            idle = idle | self.fetcher.caught_up()
+    def _close_up(self, came: Came, fetcher: Fetcher | Prioritised, most_s: float) -> set[Part]:
+        """Read what came up to the instant at which the ends were asked for: then none of before is missing in these partitions."""
+        end = time.monotonic() + most_s
+        while len(idle := fetcher.caught_up()) < len(fetcher.reach) and (left := end - time.monotonic()) > 0:
+            self._take(came, fetcher.poll(left))
         return idle
 
     def _throttle(self) -> None:

@@ -17,7 +17,7 @@ from pipelines.ledger import Kept
 from pipelines.live_content import LiveContent
 from pipelines.live_options import LiveOptions
 from pipelines.step import Machine, Stepped
-from pipelines.waiting import FRESH_MS, Waiting, within
+from pipelines.waiting import FRESH_MS, SOON_ROWS, Waiting, within
 
 SAID = ("notifications", "chat.outbound")
 CRISIS = frozenset({"L4", "SAFEGUARD"})  # tiers that no other modality can change
@@ -64,12 +64,12 @@ class Lookahead:
         self.early = {u: Early(e["until"], e["again"], dict(e["ids"])) for u, e in (kept or {}).items()}
 
     def wanted(self, waiting: dict[str, Waiting], until: int, first: int, at: float) -> list[str]:
-        """Those in need whom the log's clock keeps waiting, who waits longest first.
+        """Those in need whom the log's clock or a backlog of their own keeps waiting, who waits longest first.
 
         Parameters
         ----------
         until
-            The log's clock (ms): who is in need before it is run in this slice.
+            The log's clock (ms): who is in need before it is run in this slice, unless much is to be taken before.
         first
             Up to where nothing is unread of what is read first (ms).
         at
@@ -77,13 +77,14 @@ class Lookahead:
         """
         found = []
         for user, w in waiting.items():
-            if w.needs and w.risky_at is not None and at - w.risky_at >= self.patience_s:
+            much = w.rows > SOON_ROWS
+            if w.needs and w.risky_at is not None and (much or at - w.risky_at >= self.patience_s):
                 early = self.early.get(user)
-                after = until if early is None else max(until, early.until)
+                after = max(0 if much else until, 0 if early is None else early.until)
                 new = min((n for n in w.needs if after < n <= first), default=None)
                 if new is not None:
                     found.append((new, user))
-                elif early is not None and early.again is not None and early.again <= first and max(w.needs) > until:
+                elif early is not None and early.again is not None and early.again <= first:
                     found.append((early.again, user))
         return [user for _, user in sorted(found)]
 

@@ -11,7 +11,7 @@ from connectors.kafka.fetch import Part
 from pipelines.graph import Work
 from pipelines.ledger import Kept
 from pipelines.live_options import LiveOptions
-from pipelines.waiting import BACKLOG_MS, STRIDE_MS, Waiting, is_ready
+from pipelines.waiting import BACKLOG_MS, SOON_ROWS, STRIDE_MS, Waiting, is_ready
 
 BACKLOG_WORK = 5  # so many times longer run the machines of a slice while a backlog is worked off: a slice costs something itself
 
@@ -60,15 +60,17 @@ class Turns:
         for user, waiting in self.waiting.items():
             kept = self.people.get(user)
             if waiting.rows and is_ready(waiting, kept, until, backlog):
-                urgent = waiting.risky is not None and waiting.risky <= until
-                rank = 2 if not urgent else 0 if waiting.needs else 1
-                chosen.append((rank, waiting.due(kept) or 0, user))
+                chosen.append((_rank(waiting, until), waiting.due(kept) or 0, user))
         chosen += self._quiet(until, backlog, {c[2] for c in chosen})
         chosen.sort()
         most = max(self.live.people, sum(c[0] == 0 for c in chosen))
         self.pressed = False
         self.put_off({c[2] for c in chosen[most:]})
-        return [Work(user, until, must=rank == 0) for rank, _, user in chosen[:most]]
+        return [Work(user, self._target(user, until), must=rank == 0) for rank, _, user in chosen[:most]]
+
+    def _target(self, user: str, until: int) -> int:
+        waiting = self.waiting.get(user)
+        return until if waiting is None else waiting.stride(until)
 
     def _quiet(self, until: int, backlog: bool, named: set[str]) -> list[tuple[int, int, str]]:
         """Those for whom nothing waits, and whose time has come."""
@@ -119,3 +121,10 @@ class Turns:
         return any(k.due is not None and k.due <= until for k in self.people.values()) or any(
             w.rows and w.first is not None and w.first <= until for w in self.waiting.values()
         )
+
+
+def _rank(waiting: Waiting, until: int) -> int:
+    """0 for those in need whose machine answers at once; 1 for what bears risk; 2 for the rest."""
+    if waiting.risky is None or waiting.risky > until:
+        return 2
+    return 0 if waiting.needs and waiting.rows <= SOON_ROWS else 1

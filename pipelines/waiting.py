@@ -24,6 +24,8 @@ FRESH_MS = 3_600_000  # a risk-bearing row that came within this when it is read
 BACKLOG_MS = 120_000  # behind by more than this is a backlog
 STRIDE_MS = 6 * 3_600_000
 STRIDE_ROWS = 4_000
+LONGEST_ROWS = 8_000  # of one step: about half a second
+SOON_ROWS = 1_000  # a machine with more than these to take does not answer at once
 MANY_NEEDS = 1_000
 MANY_PARTS = 64  # rows of a person come one by one; each is a view that keeps the whole batch it came with
 
@@ -79,6 +81,13 @@ class Waiting:
         if self.first is not None:
             times.append((max(self.first, kept.clock) // MINUTE_MS + 1) * MINUTE_MS)
         return min((t for t in times if t is not None), default=None)
+
+    def stride(self, until: int) -> int:
+        """Up to where (ms, at most `until`) these rows are taken in one step, so that no step takes long."""
+        if self.rows <= LONGEST_ROWS:
+            return until
+        arrivals = np.concatenate([t["ingest_time"].to_numpy() for parts in self.tables.values() for t in parts])
+        return min(until, int(np.partition(arrivals, LONGEST_ROWS)[LONGEST_ROWS]))
 
     def take(self, until: int) -> dict[str, pa.Table]:
         """Rows that arrived up to `until`, in arrival order, by topic; the rest goes on waiting."""
