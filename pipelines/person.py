@@ -222,7 +222,10 @@ class Person:
 
     def _check_in(self) -> None:
         assert self.minutes is not None
-        self.prompts.check_in(self.minutes.hr_episodes(self.desk.now), self.desk, self.minutes, self.acute.open_case())
+        episodes, case_open, minutes = self.minutes.hr_episodes(self.desk.now), self.acute.open_case(), self.minutes
+        self.prompts.check_in(
+            episodes, self.desk, minutes, case_open, lambda t: self.recognition.states(t, minutes, self.desk)
+        )
 
     # -- records ------------------------------------------------------------------------------------------------------
 
