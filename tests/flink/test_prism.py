@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,9 @@ def test_prism_gives_the_records_of_the_replay(broker: Broker, tmp_path: Path) -
     stage.make_topics(broker.bootstrap, "pr-", 2)
     stage.produce(broker.bootstrap, "pr-", stage.records(log))
     stream = Stream(KafkaOptions(broker.bootstrap, prefix="pr-"), group="pr-kairos", form="json", lanes=2)
-    run = threading.Thread(target=lambda: on_prism(stream, str(PRISM)), daemon=True)
-    run.start()
-    verdict = stage.await_clean(broker.bootstrap, "pr-", said, last, 180)
+    run = on_prism(stream, str(PRISM))  # the binary is started by the runner, which only the main thread may do
+    try:
+        verdict = stage.await_clean(broker.bootstrap, "pr-", said, last, 180)
+    finally:
+        run.cancel()
     assert verdict.clean, str(verdict)
