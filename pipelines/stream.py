@@ -76,6 +76,7 @@ class RunPerson(beam.DoFn):  # type: ignore[misc]
             self.keeper = _keepers[self.stream.group]
         self.encoder = encoder_of(self.stream.kafka, self.stream.form)
         self.steps = Metrics.counter("persons", "steps")
+        self.forgotten = Metrics.counter("persons", "forgotten")
 
     def process(
         self,
@@ -142,6 +143,7 @@ class RunPerson(beam.DoFn):  # type: ignore[misc]
         else:
             due.set(_stamp(wanted))
         for stepped in done:
+            self.forgotten.inc(sum(stepped.came.forgotten.values()))
             yield from outgoing(stepped, self.encoder)
 
     def _packs(self, data: bytes) -> Iterator[Message]:

@@ -46,11 +46,15 @@ def _build(folder: Path) -> None:
     settings = os.environ | {"GOBIN": str(folder), "GOFLAGS": "-p=1"}
     what = f"{COMMAND}@v{version(BEAM)}"
     try:
-        done = subprocess.run([go, "install", what], env=settings, capture_output=True, text=True, timeout=BUILD_S, check=False)
+        done = subprocess.run(
+            [go, "install", what], env=settings, capture_output=True, text=True, timeout=BUILD_S, check=False
+        )
     except subprocess.TimeoutExpired:
         raise StackError(f"Go did not build {what} within {BUILD_S} s") from None
     if done.returncode:
-        raise StackError(f"Go could not build {what}: {(done.stderr.strip() or 'see go install').splitlines()[-1][:300]}")
+        raise StackError(
+            f"Go could not build {what}: {(done.stderr.strip() or 'see go install').splitlines()[-1][:300]}"
+        )
 
 
 if __name__ == "__main__":
