@@ -99,20 +99,8 @@ class RunPerson(beam.DoFn):  # type: ignore[misc]
         yield from self._run(user, [data], keeper.NEVER, mark_state, machine, waiting, due, turn)
 
     @on_timer(_DUE)  # type: ignore[untyped-decorator]
-    def on_due(
-        self,
-        user: Any = beam.DoFn.KeyParam,
-        fired: Any = beam.DoFn.TimestampParam,
-        mark_state: Any = MARK,
-        machine: Any = MACHINE,
-        waiting: Any = WAITING,
-        due: Any = DUE,
-        turn: Any = TURN,
-    ) -> Iterator[Message]:
-        yield from self._run(user, [], fired.micros // 1000, mark_state, machine, waiting, due, turn)
-
     @on_timer(_TURN)  # type: ignore[untyped-decorator]
-    def on_turn(
+    def on_time(
         self,
         user: Any = beam.DoFn.KeyParam,
         fired: Any = beam.DoFn.TimestampParam,
