@@ -58,7 +58,7 @@ def fill_from(options: KafkaOptions, log: Path, records: int | None = None) -> t
     with LogSource([log]) as source:
         for after, until in source.plan(200_000):
             first, until = first or after, min(until, now)
-            for topic, table in source.read(after, until).items() if until > after else ():
+            for topic, table in (source.read(after, until) if until > after else {}).items():
                 users, times = table["user"].to_pylist(), table["ingest_time"].to_pylist()
                 for user, at, record in zip(users, times, rows.to_dicts(topic, table), strict=True):
                     producer.send(options.name(topic), key=user.encode(), value=encoder.value(topic, record), timestamp_ms=at)
