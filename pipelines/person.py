@@ -101,6 +101,7 @@ class Person:
         self.signs = inbox.watch_signs(self.cols)
         queues = inbox.joined(self.waiting, inbox.queues(self.cols))
         self.minutes.feed(queues)
+        self.minutes.recognise = self._recognised
         self.daily.feed(inbox.sums(self.cols))
         self._expect_watch()
         self._walk(records, until)
@@ -217,6 +218,9 @@ class Person:
             if self.acute.flags:
                 self.acute.review(self.desk, self.minutes)
             self._check_in()
+
+    def _recognised(self, t: int) -> dict[str, Any]:
+        return self.recognition.of(t, self._minutes(), self.desk)
 
     def _check_in(self) -> None:
         assert self.minutes is not None

@@ -7,6 +7,7 @@ arrival, so all their minutes are computed in one vectorised block; a late recor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from pipelines.support.worn import Worn
 HOUR_MS = 3_600_000
 LATE_MS = 24 * HOUR_MS
 NEVER = 2**62
+TEN = 10  # the personal recogniser is asked at the end of ten minutes of which one stood out
 
 
 class Minutes:
@@ -52,6 +54,7 @@ class Minutes:
         self.late_waiting = False
         self.pulse_ever = False
         self.touched_from = NEVER  # first minute (since 1970) whose evidence changed since `mark`
+        self.recognise: Callable[[int], dict[str, Any]] | None = None  # fields of a row by the instant of its end (ms), None = off
         self._arrivals = Arrivals()
         self._chunks: list[dict[str, npt.NDArray[Any]]] = []
 
@@ -201,7 +204,18 @@ class Minutes:
             "place": derived.place[rows],
             "place_confirmed": derived.place_sure[rows],
             "fixes": grid.fixes[rows],
+            "state": self._states(rows),
         })  # fmt: skip
+
+    def _states(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+        """What the personal recogniser adds to these rows: a dict of fields, None for nearly all."""
+        out = np.empty(len(rows), object)
+        if self.recognise is not None:
+            for i in np.flatnonzero((self.grid.base + rows) % TEN == TEN - 1).tolist():
+                row = int(rows[i])
+                if self.derived.flag[max(0, row + 1 - TEN) : row + 1].any():
+                    out[i] = self.recognise((self.grid.base + row + 1) * MINUTE_MS) or None
+        return out
 
     def take_rows(self) -> dict[str, npt.NDArray[Any]] | None:
         """All rows said since the last call, as columns; None if there are none."""
