@@ -18,6 +18,7 @@ from schemas import TOPICS, rows
 ROW_GROUP = 32_768
 ROW_GROUP_OF = {"model.snapshot": 1_024}  # rows of several KB each
 UUID_CHARS = 36
+SAID = ("turn_index", "command_seq")  # what numbers the rows of one turn (chat.outbound) or session (therapy.command)
 
 
 class LogSink(Sink):
@@ -110,9 +111,16 @@ def _group(topic: str) -> int:
 
 
 def in_order(table: pa.Table) -> pa.Table:
-    """By (ingest_time, event_id); rows without an id by user, and those of one user keep their order."""
+    """By (ingest_time, event_id); rows without an id by user, and those of one user keep their order.
+
+    What is said one after the other in one instant (replies of a turn, commands of a session) stands as it was said, before ids
+    are looked at: a reader that shows rows as they come must not ask a question before its opening.
+    """
     arrival = table["ingest_time"].to_numpy()
     ids = table["event_id"]
+    if (said := _said(table)) is not None:
+        keys = pa.table({"t": table["ingest_time"], "said": said, "id": ids, "user": table["user"]})
+        return table.take(pc.sort_indices(keys, sort_keys=[(key, "ascending") for key in keys.column_names]))
     if ids.null_count == len(table):
         return _by_user(table, arrival)
     front = _uuid_front(ids.combine_chunks())
@@ -123,6 +131,16 @@ def in_order(table: pa.Table) -> pa.Table:
             return table.take(pa.array(order))
     keys = pa.table({"t": table["ingest_time"], "id": ids, "user": table["user"]})
     return table.take(pc.sort_indices(keys, sort_keys=[(key, "ascending") for key in keys.column_names]))
+
+
+def _said(table: pa.Table) -> pa.ChunkedArray | None:
+    """The column that numbers what is said of one turn or session, if this topic has one."""
+    if "value" not in table.column_names or not pa.types.is_struct(table["value"].type):
+        return None
+    for name in SAID:
+        if table["value"].type.get_field_index(name) >= 0:
+            return pc.struct_field(table["value"], name)
+    return None
 
 
 def _by_user(table: pa.Table, arrival: npt.NDArray[np.int64]) -> pa.Table:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from content.packs import FOLDER, read_yaml
+from pipelines.conversation.safety_head import SafetyHead, safety_trained
 from pipelines.conversation.wording import sentences
 from pipelines.learning.packing import StateError
 from pipelines.learning.text_encoder import Encoder, Vectors, default_encoder
@@ -35,7 +36,7 @@ class Models:
         Topics with replies, and gap clusters (`g_…`).
     """
 
-    def __init__(self, features: TextFeatures, safety: TextHead, intents: TextHead) -> None:
+    def __init__(self, features: TextFeatures, safety: SafetyHead, intents: TextHead) -> None:
         self.features = features
         self.safety = safety
         self.intents = intents
@@ -44,9 +45,9 @@ class Models:
         """Features of a text, shape (1, n), for both heads."""
         return self.features.transform([text])
 
-    def safety_of(self, z: Vectors) -> dict[str, float]:
-        """Class → estimate of P(class | text)."""
-        return self.safety.score_features(z)
+    def safety_of(self, z: Vectors, text: str) -> dict[str, float]:
+        """Class → score of a text and its features."""
+        return self.safety.score_features(z, text)
 
     def intent_of(self, z: Vectors) -> dict[str, float]:
         """Topic or gap cluster → probability."""
@@ -56,13 +57,15 @@ class Models:
     def load(folder: Path = FOLDER, encoder: Encoder | None = None) -> Models:
         """The shipped heads, or heads trained on the spot where they are missing or made for another encoder."""
         features = TextFeatures(encoder, LINEAR)
-        heads = []
-        for name in ("safety", "intents"):
-            try:
-                heads.append(TextHead.load((folder / "models" / f"{name}.bin").read_bytes(), features))
-            except (OSError, StateError):
-                heads.append(train(name, features, folder))
-        return Models(features, heads[0], heads[1])
+        try:
+            safety = SafetyHead.load((folder / "models" / "safety.bin").read_bytes(), features)
+        except (OSError, StateError):
+            safety = train_safety(features, folder)
+        try:
+            intents = TextHead.load((folder / "models" / "intents.bin").read_bytes(), features)
+        except (OSError, StateError):
+            intents = train_intents(features, folder)
+        return Models(features, safety, intents)
 
 
 def phrases(name: str, folder: Path = FOLDER) -> tuple[dict[str, list[str]], str]:
@@ -84,10 +87,16 @@ def phrases(name: str, folder: Path = FOLDER) -> tuple[dict[str, list[str]], str
     return out, f"{name}:{'+'.join(versions)}"
 
 
-def train(name: str, features: TextFeatures, folder: Path = FOLDER) -> TextHead:
-    """A head from the phrases of a content folder."""
-    examples, version = phrases(name, folder)
-    return trained(examples, features, L2[name], version)
+def train_safety(features: TextFeatures, folder: Path = FOLDER) -> SafetyHead:
+    """The safety classifier from the phrases of a content folder."""
+    examples, version = phrases("safety", folder)
+    return safety_trained(examples, features, L2["safety"], version)
+
+
+def train_intents(features: TextFeatures, folder: Path = FOLDER) -> TextHead:
+    """The topics from the phrases of a content folder."""
+    examples, version = phrases("intents", folder)
+    return trained(examples, features, L2["intents"], version)
 
 
 @functools.cache
@@ -100,10 +109,13 @@ def write(folder: Path = FOLDER) -> list[Path]:
     """Train both heads and write them below `models/`."""
     features = TextFeatures(default_encoder(), LINEAR)
     out = []
-    for name in ("safety", "intents"):
+    for name, data in (
+        ("safety", train_safety(features, folder).dump()),
+        ("intents", train_intents(features, folder).dump()),
+    ):
         path = folder / "models" / f"{name}.bin"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(train(name, features, folder).dump())
+        path.write_bytes(data)
         out.append(path)
     return out
 

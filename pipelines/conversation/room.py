@@ -210,7 +210,8 @@ class Turn:
     def safety_of(self, text: str) -> Mapping[str, float]:
         """Scores of this record's text, or of another reading of it."""
         models = self.room.models
-        return models.safety_of(self.read(text) if text == self.record["value"].get("text") else models.read(text))
+        z = self.read(text) if text == self.record["value"].get("text") else models.read(text)
+        return models.safety_of(z, text)
 
     def item(self, *ids: str) -> Any:
         desk = self.scene.desk

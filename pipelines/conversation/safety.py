@@ -23,8 +23,8 @@ CLASSES = (
     "SUBSTANCE",
 )  # first = first told
 CARD = frozenset({"OVERDOSE", "MEDICAL_EMERGENCY"})  # also the crisis card (L4) [choice]
-CERTAIN = 0.35  # score of a class that counts if it is above that of SAFE
-UNSAFE_FROM, SAFE_BELOW = 0.25, 0.42  # less is enough where SAFE is low
+MARGIN = 0.12  # a class counts if its score is at most this much below that of SAFE: recall first
+LEAST = 0.15  # of a class: words that nothing was learned of speak for nothing
 WITH_WORDS = 0.12  # of the classifier, beside a hit of severity 1 (search lexicon)
 SHORTEST = 2  # words; of a single word only the phrases judge
 
@@ -96,5 +96,6 @@ def _heard(scores: Mapping[str, float]) -> str | None:
     """The class that the classifier hears, None if it hears nothing but SAFE."""
     top = max((*CLASSES, "RISK"), key=lambda c: scores.get(c, 0.0))
     score = scores.get(top, 0.0)
-    sure = score >= CERTAIN and score >= scores.get("SAFE", 0.0)
-    return top if sure or (score >= UNSAFE_FROM and scores.get("SAFE", 0.0) < SAFE_BELOW) else None
+    if score < LEAST:
+        return None
+    return top if score >= scores.get("SAFE", 0.0) - MARGIN else None

@@ -103,11 +103,9 @@ class TextFeatures:
         return out
 
     def _hashed(self, text: str) -> tuple[npt.NDArray[np.int64], Vectors]:
-        words = words_of(text)[:MAX_WORDS]
         places, values = [], []
         at = self._dense
-        for kind in self._kinds:
-            codes = np.fromiter(map(_code, set(_grams(kind, words, text))), np.int64)
+        for kind, codes in zip(self._kinds, grams_of(text, self._kinds), strict=True):
             if len(codes):
                 places.append(at + codes % self._hashed_to)
                 sign = np.where(codes >> 31 & 1, 1.0, -1.0)
@@ -117,6 +115,12 @@ class TextFeatures:
             return _EMPTY, np.zeros(0, np.float32)
         order = np.concatenate(places)
         return order, np.concatenate(values).astype(np.float32)
+
+
+def grams_of(text: str, kinds: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    """Codes (CRC-32) of a text's n-grams, one array a kind, in no order, each once."""
+    words = words_of(text)[:MAX_WORDS]
+    return [np.fromiter(map(_code, set(_grams(kind, words, text))), np.int64) for kind in kinds]
 
 
 def _grams(kind: str, words: list[str], text: str) -> Iterable[str]:

@@ -354,11 +354,11 @@ class Minutes:
         meta, arrays = grid_state.dump(self.grid, (clock - LATE_MS) // MINUTE_MS - 2)
         anchor, fixes = self.whereabouts.dump()
         state = {
-            "grid": meta, "tick": self.tick, "signals": self.signals.state(), "fix": anchor, "worn": self.worn.reports,
+            "grid": meta, "tick": self.tick, "signals": self.signals.state(), "fix": anchor,
             "late": self.late_waiting, "pulse": self.pulse_ever, "touched_from": self.touched_from,
         }  # fmt: skip
         models = {"models": self.models.dump(), "nights": self.nights.dump()}
-        return state, arrays | fixes | {name: np.frombuffer(data, np.uint8) for name, data in models.items()}
+        return state, arrays | fixes | self.worn.dump() | {name: np.frombuffer(data, np.uint8) for name, data in models.items()}
 
     @staticmethod
     def load(state: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], days: Days, profile: Thresholds) -> Minutes:
@@ -370,7 +370,7 @@ class Minutes:
         if "nights" in arrays:  # not in states of before they were learned
             self.nights = RestingHeartRate.load(arrays["nights"].tobytes())
         self.whereabouts = Whereabouts.load(state["fix"], arrays)
-        self.worn = Worn(state["worn"])
+        self.worn = Worn.load(arrays) if "worn_time" in arrays else Worn(state["worn"])  # of before it was packed
         self.late_waiting = bool(state["late"])
         self.pulse_ever = bool(state["pulse"])
         self.touched_from = int(state["touched_from"])

@@ -307,9 +307,9 @@ class Telltale(Spy):
         self._tell("read")
         return super().read(text)
 
-    def safety_of(self, z: Vectors) -> dict[str, float]:
+    def safety_of(self, z: Vectors, text: str) -> dict[str, float]:
         self._tell("safety_of")
-        return super().safety_of(z)
+        return super().safety_of(z, text)
 
     def intent_of(self, z: Vectors) -> dict[str, float]:
         self._tell("intent_of")

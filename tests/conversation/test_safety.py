@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from content.lexicon import Lexicon
-from pipelines.conversation.models import Models, default_models, phrases, train
+from pipelines.conversation.models import Models, default_models, phrases, train_safety
 from pipelines.conversation.safety import CLASSES, judge
 
 Cases = dict[str, list[dict[str, Any]]]
@@ -80,7 +80,7 @@ def test_keywords_alone_find_far_less() -> None:
 
 def test_the_shipped_model_is_the_one_its_phrases_give() -> None:
     models = default_models()
-    again = train("safety", models.features)
+    again = train_safety(models.features)
     assert again.version == models.safety.version
     for case in CASES["en"][:20]:
         a, b = models.safety.score_one(case["text"]), again.score_one(case["text"])
