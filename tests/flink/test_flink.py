@@ -166,6 +166,9 @@ def test_a_broker_that_is_away_for_thirty_seconds_costs_no_record(
         own.stop()
         time.sleep(30)
         own.start()
+        assert flink.get(f"/jobs/{run.job}/checkpoints")["counts"]["restored"] == 0, (
+            "the job waits, it does not start anew"
+        )
         run.assert_all_is_said()
 
 
