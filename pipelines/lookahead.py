@@ -1,4 +1,4 @@
-"""Crisis messages ahead of the log's clock: while older records are unread, nobody in need waits for them (decision 0056).
+"""Crisis messages ahead of the log's clock: while older records are unread, nobody in need waits for them (decision 0070).
 
 A copy of the person's machine takes what is known of risk, consent and chat, which is read before everything else, and says
 only crisis messages and replies of the conversation. The copy is thrown away. The machine itself comes to the same records in
