@@ -210,10 +210,11 @@ class Minutes:
     def _states(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
         """What the personal recogniser adds to these rows: a dict of fields, None for nearly all."""
         out = np.empty(len(rows), object)
-        if self.recognise is not None:
+        flag = self.derived.flag
+        if self.recognise is not None and flag[max(0, int(rows[0]) + 1 - TEN) : int(rows[-1]) + 1].any():
             for i in np.flatnonzero((self.grid.base + rows) % TEN == TEN - 1).tolist():
                 row = int(rows[i])
-                if self.derived.flag[max(0, row + 1 - TEN) : row + 1].any():
+                if flag[max(0, row + 1 - TEN) : row + 1].any():
                     out[i] = self.recognise((self.grid.base + row + 1) * MINUTE_MS) or None
         return out
 
