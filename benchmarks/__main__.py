@@ -63,6 +63,8 @@ def figures(folder: Path) -> Iterator[str]:
         fitbit.write_log(folder / "covid", fitbit.COVID)
         yield run("five real people (COVID Fitbit), Parquet out", folder / "covid", "parquet")
         yield run("the same, JSON out", folder / "covid", "jsonl")
+        fitbit.write_answers(folder / "covid")
+        yield run("the same with made-up answers, all models on, Parquet out", folder / "covid", "parquet")
         for days in (YEAR // 4, YEAR):
             long_recording(folder / f"long{days}", days)
             yield run(f"one real wearer, {days} days (repeated), Parquet out", folder / f"long{days}", "parquet")

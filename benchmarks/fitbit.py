@@ -6,6 +6,7 @@ Their stamps are wearers' local clocks without a zone: taken as UTC.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,32 @@ def write_log(
         (folder / s.topic).mkdir(parents=True, exist_ok=True)
         pq.write_table(table, folder / s.topic / f"{s.user}.parquet")
         n += len(table)
+    return n
+
+
+def write_answers(folder: Path, users: tuple[str, ...] = COVID, hours: tuple[int, ...] = (9, 12, 15, 18, 21)) -> int:
+    """Add made-up answers at these hours of each day: stressed where the pulse of the ten minutes before stood high.
+
+    So the personal recogniser has something to learn and its gate opens; how many were written. The answers are no data.
+    """
+    n = 0
+    for s in streams(users):
+        if s.topic != "device.heart_rate":
+            continue
+        high = float(np.quantile(s.value, 0.75))
+        rows = []
+        for day in range(int(s.time.min()) // DAY_MS, int(s.time.max()) // DAY_MS + 1):
+            for hour in hours:
+                at = day * DAY_MS + hour * HOUR_MS
+                pulse = s.value[slice(*np.searchsorted(s.time, [at - HOUR_MS // 6, at]))]
+                if len(pulse):
+                    stress = 8.0 if np.median(pulse) > high else 2.0
+                    rows.append({"user": s.user, "event_time": at, "ingest_time": at,
+                                 "value": {"instrument": "STRESS", "items": {"1": stress}, "total": stress}})  # fmt: skip
+        (folder / "selfreport").mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps(r) + "\n" for r in rows)
+        (folder / "selfreport" / f"{s.user}.jsonl").write_text(lines, encoding="utf-8")
+        n += len(rows)
     return n
 
 

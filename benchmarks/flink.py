@@ -1,9 +1,11 @@
 """What the Flink carrier costs: a backlog drained with the whole graph, rows per CPU second of JVM and Python together.
 
+    python -m benchmarks.flink fill --brokers 127.0.0.1:9092 --records 700000 --people 40
     python -m benchmarks.flink drain --brokers 127.0.0.1:9092 [--folder .kairos/flink-bench] [--backend rocksdb] [--external]
     python -m benchmarks.flink idle --brokers … --seconds 900 [--unpatched]      # the leak: nothing to read
 
-The topics must hold the backlog already (`drain`), or be empty (`idle`). Starts a Flink of its own and stops it.
+The topics must hold a backlog (`fill` makes them and one of simulated people), or be empty (`idle`). Starts a Flink of its own
+and stops it.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.live import PARTITIONS, fill
+from benchmarks.live_feed import make_topics
 from benchmarks.live_samples import children, lag, process, sample
 from connectors.kafka.options import KafkaOptions
 from deploy.flink.cluster import ROLES, Flink, Ports
@@ -41,7 +46,7 @@ def main() -> None:
     from kafka import KafkaConsumer
 
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["drain", "idle"])
+    parser.add_argument("what", choices=["fill", "drain", "idle"])
     parser.add_argument("--brokers", required=True)
     parser.add_argument("--folder", type=Path, default=Path(".kairos/flink-bench"))
     parser.add_argument("--seconds", type=float, default=900)
@@ -52,7 +57,14 @@ def main() -> None:
     parser.add_argument(
         "--external", action="store_true", help="workers from a pool (EXTERNAL) instead of the TaskManager's"
     )
+    parser.add_argument("--records", type=int, default=700_000)
+    parser.add_argument("--people", type=int, default=40)
     args = parser.parse_args()
+    if args.what == "fill":
+        make_topics(args.brokers, PARTITIONS, by_broker_clock=False)
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps({"records": fill(KafkaOptions(args.brokers), args.records, args.people, Path(folder))[0]}))
+        return
     group = f"bench-{int(time.time())}"
     kafka = KafkaOptions(args.brokers)
     flink = Flink(

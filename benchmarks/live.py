@@ -11,6 +11,7 @@ shared: rates per CPU second compare, latencies are upper bounds.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import resource
 import subprocess
@@ -42,21 +43,22 @@ EVERY = ["LOCATION", "HEART_RATE", "ACTIVITY", "WELLNESS", "SEARCH", "PHONE_USAG
 
 
 def fill(options: KafkaOptions, records: int, people: int, folder: Path) -> tuple[int, int]:
-    """About so many simulated records as a backlog, arrival times as timestamps; how many, and the last arrival."""
+    """About so many simulated records of the days up to now as a backlog; how many, and the last arrival."""
     days = max(1, records // (people * 2_900) + 1)
-    simulate(folder / "log", people, days, fmt="parquet")
+    simulate(folder / "log", people, days, start=dt.datetime.now(dt.UTC).date() - dt.timedelta(days), fmt="parquet")
     n, _, last = fill_from(options, folder / "log", records)
     return n, last
 
 
 def fill_from(options: KafkaOptions, log: Path, records: int | None = None) -> tuple[int, int, int]:
-    """A log as a backlog: how many records, first and last arrival."""
+    """A log as a backlog, arrival times as timestamps, what has arrived by now: how many records, first and last arrival."""
     producer = KafkaProducer(**options.client(linger_ms=50, batch_size=1 << 19, compression_type="lz4", partitioner=ByHash()))
     encoder, n, first, last = Encoder(), 0, 0, 0
+    now = int(time.time() * 1000)
     with LogSource([log]) as source:
         for after, until in source.plan(200_000):
-            first = first or after
-            for topic, table in source.read(after, until).items():
+            first, until = first or after, min(until, now)
+            for topic, table in (source.read(after, until) if until > after else {}).items():
                 users, times = table["user"].to_pylist(), table["ingest_time"].to_pylist()
                 for user, at, record in zip(users, times, rows.to_dicts(topic, table), strict=True):
                     producer.send(options.name(topic), key=user.encode(), value=encoder.value(topic, record), timestamp_ms=at)

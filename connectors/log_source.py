@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors import jsonl, parquet
-from connectors.base import NotALog, Source, Whose
-from connectors.dead import Graves
-from connectors.spool import DAY_MS, Spool
+from connectors.base import NotALog
+from connectors.spool import DAY_MS
+from connectors.spooled import SpooledSource
 from schemas import TOPICS, rows
 from schemas.topics import YEAR_2100
 
@@ -33,7 +33,7 @@ class _File(NamedTuple):
     size: int
 
 
-class LogSource(Source):
+class LogSource(SpooledSource):
     """One or several log folders, read once into a spool.
 
     Parameters
@@ -59,6 +59,7 @@ class LogSource(Source):
         end: int | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> None:
+        super().__init__()
         self.start, self.end = start, end
         self.first: int | None = None
         self.last: int | None = None
@@ -68,8 +69,6 @@ class LogSource(Source):
         self.bytes = sum(f.size for f in found)
         self.users: set[str] = set()
         self._begin: int | None = None  # of the whole log, also before `start`
-        self._graves = Graves()
-        self._spool = Spool()
         try:
             done = 0
             for number, file in enumerate(found):
@@ -225,17 +224,6 @@ class LogSource(Source):
         parts = -(-len(arrival) // max_rows)
         for part in range(1, parts):
             yield int(arrival[len(arrival) * part // parts])
-
-    def read(
-        self, after: int, until: int, *, ordered: bool = True, topics: Collection[str] | None = None, whose: Whose | None = None
-    ) -> dict[str, pa.Table]:
-        return self._spool.read(after, until, ordered=ordered, topics=topics, whose=whose)
-
-    def dead(self, after: int, until: int) -> pa.Table:
-        return self._graves.between(after, until)
-
-    def close(self) -> None:
-        self._spool.close()
 
 
 def _files(log: Path) -> list[_File]:

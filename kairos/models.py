@@ -137,7 +137,7 @@ def rollback(
     """
     from content.lexicon import Lexicon
     from content.library import Library
-    from pipelines.person import Person
+    from pipelines import person_state
     from pipelines.settings import Settings
     from pipelines.state_folder import StateFolder
     from pipelines.support.snapshot import unpack
@@ -150,11 +150,11 @@ def rollback(
     record = _one(log, user, date)
     then = unpack(_state(record))
     ingest, data = kept.people[user]
-    person = Person.load(data, user, settings, Library.build(settings.locales), Lexicon.load())
+    person = person_state.load(data, user, settings, Library.build(settings.locales), Lexicon.load())
     if person.minutes is None:
         raise ModelsError(f"{state}: nothing has been learned about that person")
     said = person.roll_back(then, record["event_id"], kept.clock)
-    kept.people[user] = (ingest, person.dump(kept.clock))
+    kept.people[user] = (ingest, person_state.dump(person, kept.clock))
     path = log / "audit" / f"rollback-{said[0]['value']['chain_seq']}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")

@@ -126,3 +126,6 @@ def _bad_input(console: Console, report: Mapping[str, Any]) -> None:
     if report["late"]:
         listed = ", ".join(f"{topic} {n:,}" for topic, n in sorted(report["late"].items()))
         console.print(f"More than 24 h late (kept for summaries, no decision): {listed}", markup=False)
+    if report.get("forgotten"):
+        listed = ", ".join(f"{topic} {n:,}" for topic, n in sorted(report["forgotten"].items()))
+        console.print(f"More records than memory for them, copies of these would count again: {listed}", markup=False)

@@ -1,14 +1,13 @@
 """The embedded live run: slices of Kafka through bounded Beam runs, everything that counts in one SQLite transaction.
 
-A slice: read what has come; let the log's clock go on to where nothing older can come any more; run the machines of those
-people of whom something decides now; commit states, offsets and outbox together; publish the outbox in one Kafka
-transaction that also moves a marker. A kill at any instruction leaves a state from which the same records come out, once each
-for a `read_committed` reader.
+A slice: read what has come; let the log's clock go on to where nothing older can come any more; answer those in need for whom
+that is too late; run the machines of those people of whom something decides now; commit states, offsets and outbox together;
+publish the outbox in one Kafka transaction that also moves a marker. A kill at any instruction leaves a state from which the same
+records come out, once each for a `read_committed` reader.
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
 import time
 from collections import Counter, OrderedDict
@@ -22,28 +21,34 @@ from connectors.base import NotALog
 from connectors.kafka.codec import READ, Decoder, Encoder, Letter
 from connectors.kafka.fetch import Fetcher, Part
 from connectors.kafka.options import KafkaOptions
+from connectors.kafka.prioritised import Prioritised
 from connectors.kafka.registry import Registry
 from connectors.kafka.sink import MADE, Message, NotPublished, Publisher
-from pipelines.graph import PACK, Work, carry
+from pipelines.graph import PACK, Given, Work, carry
 from pipelines.grouping import by_person
 from pipelines.ingest import Pseudonyms
-from pipelines.ledger import Kept, Ledger, part_name
+from pipelines.ingest.machine import FEW as FEW_TOPICS
+from pipelines.ledger import Ledger, part_name
 from pipelines.live_content import LiveContent
 from pipelines.live_options import LiveOptions, Wall
+from pipelines.lookahead import Lookahead
 from pipelines.monitoring import metrics
 from pipelines.outgoing import OUT, letter, outgoing
 from pipelines.settings import Settings, SettingsError
 from pipelines.step import Machine, Stepped
-from pipelines.waiting import BACKLOG_MS, STRIDE_MS, Gate, Waiting, is_ready, oldest
+from pipelines.turns import Turns
+from pipelines.waiting import Gate, oldest, within
 from schemas import TOPICS
 
 log = logging.getLogger("kairos.live")
 AHEAD_MS = 5 * 60_000  # a timestamp further ahead is no time of a broker
 QUIET_S = 5.0  # how often offsets are kept while nothing happens
 PRESSED_S = 0.15  # how long is read while machines wait
-BACKLOG_WORK = 5  # so many times longer run the machines of a slice while a backlog is worked off: a slice costs something itself
 FEW = 5_000  # records that are read at once before the clock goes on
 CLOSE_S = 0.15  # but no longer
+FIRST_S = 0.5  # how long what is read first is read up to its end
+LOOK_S = 1.0  # how long a slice looks ahead for those in need, about
+FIRST = {t for t in READ if t in {*FEW_TOPICS, PACK}}  # somebody waits for these, or what is said depends on them
 Came: TypeAlias = tuple[dict[str, list[pa.Table]], list[dict[str, Any]]]  # rows by topic, dead letters
 
 
@@ -81,29 +86,27 @@ class Live:
         self._decoder, self._encoder = Decoder(registry), Encoder(registry, form)
         self.ledger = Ledger(state, settings)
         self.publisher = Publisher(options, options.prefix + self.live.name)
-        self.fetcher = Fetcher(options, READ, self.ledger.offsets())
+        self.fetcher = Prioritised(options, FIRST, {*READ} - FIRST, self.ledger.offsets())
         lacking = self.fetcher.missing({*MADE, *(t.name for t in TOPICS.values() if t.klass in OUT)})
         if lacking:
             raise NotALog(f"{len(lacking)} output topics are missing ({lacking[0]}, …): kairos topics create makes them")
         self.content = LiveContent(settings, self.ledger.get("packs") or [])
         self.clock: int | None = self.ledger.get("clock")
         self.number: int = self.ledger.get("number") or 0
-        self.people = self.ledger.people()
+        self.turns = Turns(self.live, self.ledger.people(), end)
+        self.people, self.waiting = self.turns.people, self.turns.waiting
+        self.ahead = Lookahead(self.live, self.content, self.ledger.states, self.ledger.get("early"))
         self.gate = Gate()
         self._pseudonyms = Pseudonyms(settings.pseudonym_key)
         self._told: dict[str, int] = self.ledger.get("read") or {}  # dead letters before these offsets are told
-        self._waiting: dict[str, Waiting] = {}
         self._reads: OrderedDict[int, dict[Part, int]] = OrderedDict()  # number of a read → where each partition stood before it
         self._read_number = 0
         self._parts: list[Part] = []
         self._machines: OrderedDict[str, Machine] = OrderedDict()
-        self._due = [(k.due, u) for u, k in self.people.items() if k.due is not None]
-        heapq.heapify(self._due)
         self._dead: Counter[str] = Counter()
         self._all: Counter[str] = Counter()
         self._outbox: list[tuple[int, list[Message]]] = []
         self._ran, self._over = 0, 0.0  # machines run in this slice; when it is to end (monotonic seconds)
-        self._pressed = False  # whether machines were left for the next slice
         self._recovered = False
         self._committed = 0.0
         self.order_breaks: Counter[str] = Counter()
@@ -126,25 +129,29 @@ class Live:
         came = self._read()
         now = self.wall.now()
         idle = self.fetcher.idle()
+        if self.fetcher.first.lag:
+            idle |= self._close_up(came, self.fetcher.first, FIRST_S)
         if 0 < self.fetcher.lag <= FEW:
-            idle = self._close_up(came, idle)
+            idle |= self._close_up(came, self.fetcher, CLOSE_S)
         tables, letters = came
         self._admit(tables, now)
-        until = self._until(now, idle)
-        chosen = self._choose(until, now)
-        self._ran, self._over = 0, time.monotonic() + self._work_s(until, now)
-        both = [(w, s) for w, s in zip(chosen, carry(chosen, self._step), strict=True) if s is not None]
-        work, steps = [w for w, _ in both], [s for _, s in both]
-        self._put_off({w.user for w in chosen} - {w.user for w in work})
+        letters += self.content.letters()
+        until, first = self._until(now, idle)
+        early = self._look_ahead(until, first, now)
+        if early:  # at once: the machines of this slice take their time
+            self._commit(until, [], [], outgoing(early, letters, self._encoder))
+            letters = []
+            self._deliver()
+        work, steps = self._run(until, now)
         done = [s for given, _ in steps for s in given]
-        out = outgoing(done, letters + self.content.letters() + self._buried(done), self._encoder)
+        self.ahead.leave_out(done)
+        out = outgoing(done, letters + self._buried(done), self._encoder)
         if out or work or tables or time.monotonic() - self._committed > QUIET_S:
             self._commit(until, work, [states for _, states in steps], out)
-            self._committed = time.monotonic()
         delivered = self._deliver()
         self._measure(begun, until, now, len(work))
         finished = self.end is not None and until >= self.end and len(idle) == len(self.fetcher.reach)
-        return finished and delivered and not self._left(until)
+        return finished and delivered and not self.turns.left(until)
 
     def close(self) -> None:
         """Give back what is held; what is committed stays."""
@@ -159,19 +166,19 @@ class Live:
         self.fetcher.refresh()
         self._reads[self._read_number] = {p: r.position for p, r in self.fetcher.reach.items()}
         came: Came = {}, []
-        end, rows = time.monotonic() + (PRESSED_S if self._pressed else self.live.slice_s), 0
+        end, rows = time.monotonic() + (PRESSED_S if self.turns.pressed else self.live.slice_s), 0
         self._throttle()
         while (left := end - time.monotonic()) > 0 and rows < self.live.slice_rows:
-            rows += self._poll(came, left)
+            rows += self._take(came, self.fetcher.poll(left))
             if self.end is not None and not rows:
                 break  # nothing is there: do not wait for what will not be taken
         return came
 
-    def _poll(self, came: Came, wait_s: float) -> int:
-        """One poll into `came`; how many records it gave."""
+    def _take(self, came: Came, polled: dict[Part, list[Any]]) -> int:
+        """Records of one poll into `came`; how many they are."""
         tables, letters = came
         rows = 0
-        for part, records in self.fetcher.poll(wait_s).items():
+        for part, records in polled.items():
             if part not in self._parts:
                 self._parts.append(part)
             rows += len(records)
@@ -187,17 +194,16 @@ class Live:
                 tables.setdefault(part[0], []).append(table)
         return rows
 
-    def _close_up(self, came: Came, idle: set[Part]) -> set[Part]:
-        """Read the few records that came up to the instant at which the ends were asked for: then none of before is missing."""
-        end = time.monotonic() + CLOSE_S
-        while len(idle) < len(self.fetcher.reach) and (left := end - time.monotonic()) > 0:
-            self._poll(came, left)
-            idle = idle | self.fetcher.caught_up()
+    def _close_up(self, came: Came, fetcher: Fetcher | Prioritised, most_s: float) -> set[Part]:
+        """Read what came up to the instant at which the ends were asked for: then none of before is missing in these partitions."""
+        end = time.monotonic() + most_s
+        while len(idle := fetcher.caught_up()) < len(fetcher.reach) and (left := end - time.monotonic()) > 0:
+            self._take(came, fetcher.poll(left))
         return idle
 
     def _throttle(self) -> None:
         """Partitions that are far ahead wait when too much is held."""
-        held = sum(w.rows for w in self._waiting.values())
+        held = self.turns.rows
         ahead: set[Part] = set()
         if held > self.live.waiting_rows and self.clock:
             limit = self.clock + int(self.live.max_hold_s * 1000)
@@ -229,10 +235,7 @@ class Live:
             for topic, table in topics.items():
                 table = self.gate.admit(topic, table, kept, self._parts)
                 if len(table):
-                    waiting = self._waiting.setdefault(user, Waiting(self._read_number))
-                    if not waiting.rows:
-                        waiting.since = self._read_number
-                    waiting.add(topic, table, at, now)
+                    self.turns.add(user, topic, table, at, now, self._read_number)
         for topic, n in self.gate.breaks.items():
             metrics.ORDER_BREAKS.labels(topic).inc(n)
         self.order_breaks += self.gate.breaks
@@ -240,10 +243,11 @@ class Live:
 
     # -- the log's clock ----------------------------------------------------------------------------------------------
 
-    def _until(self, now: int, idle: set[Part]) -> int:
-        """Where the log's clock may go: nothing older can come, unless from behind the hold."""
+    def _until(self, now: int, idle: set[Part]) -> tuple[int, int]:
+        """Where the log's clock may go: nothing older can come, unless from behind the hold. And the same of what is read first."""
         hold, at = int(self.live.hold_s * 1000), time.monotonic()
-        until, stalled = now - hold, 0
+        until = first = now - hold
+        stalled = 0
         for part, reach in self.fetcher.reach.items():
             if part in idle:
                 reach.empty = now
@@ -251,72 +255,45 @@ class Live:
             if self.fetcher.answers and at - reach.moved > self.live.max_hold_s:
                 stalled += 1  # others are heard, this one is not: it holds nobody any longer
                 continue
-            until = min(until, max(-1 if reach.seen is None else reach.seen - hold, reach.empty - hold))
+            known = max(-1 if reach.seen is None else reach.seen - hold, reach.empty - hold)
+            until = min(until, known)
+            if part[0] in FIRST:
+                first = min(first, known)
         metrics.STALLED_PARTITIONS.set(stalled)
         if self.end is not None:
             until = min(until, self.end)
-        self.clock = max(until, self.clock or 0)  # 0: a partition has not been heard at all; what bears risk is looked for
-        return self.clock
+        self.clock = max(until, self.clock or 0)  # 0: a partition has not been heard at all
+        return self.clock, max(first, self.clock)
 
     # -- people -------------------------------------------------------------------------------------------------------
 
-    def _choose(self, until: int, now: int) -> list[Work]:
-        """Who is run, and up to when; what is urgent first."""
-        backlog = self._backlog(until, now)
-        patience = self.live.max_hold_s - 2.0
-        at = time.monotonic()
-        chosen: list[tuple[int, int, str, int]] = []
-        for user, waiting in self._waiting.items():
-            kept = self.people.get(user)
-            if not waiting.rows:
-                continue
-            held_long = waiting.risky_at is not None and at - waiting.risky_at >= patience
-            if held_long and waiting.need is not None and waiting.need > until:
-                chosen.append((0, 0, user, max(waiting.need, kept.clock + 1 if kept else 0)))
-            elif is_ready(waiting, kept, until, backlog):
-                urgent = waiting.risky is not None and waiting.risky <= until
-                rank = 2 if not urgent else 1 if waiting.need is None else 0
-                chosen.append((rank, waiting.due(kept) or 0, user, until))
-        named = {c[2] for c in chosen}
-        while self._due and self._due[0][0] <= until:
-            due, user = heapq.heappop(self._due)
-            kept = self.people[user]
-            if kept.due != due or user in named:
-                continue
-            if backlog and until < kept.clock + STRIDE_MS:
-                heapq.heappush(self._due, (due, user))
+    def _look_ahead(self, until: int, first: int, now: int) -> list[Stepped]:
+        """What those in need are told before the log's clock has come to them."""
+        out: list[Stepped] = []
+        over = time.monotonic() + LOOK_S
+        for user in self.ahead.wanted(self.waiting, until, first, time.monotonic()):
+            if out and time.monotonic() > over:
                 break
-            if kept.clock < until:
-                chosen.append((2, due, user, until))
-                named.add(user)
-        chosen.sort()
-        most = max(self.live.people, sum(c[0] == 0 for c in chosen))
-        self._put_off({c[2] for c in chosen[most:]})
-        self._pressed = len(chosen) > most
-        return [Work(user, target, must=rank == 0) for rank, _, user, target in chosen[:most]]
+            out.append(self.ahead.look(user, self.waiting[user], self.people.get(user), first, now))
+            metrics.LOOKED_AHEAD.inc()
+        return out
 
-    def _backlog(self, until: int, now: int) -> bool:
-        return until < now - BACKLOG_MS and not (self.end is not None and until >= self.end)
+    def _run(self, until: int, now: int) -> tuple[list[Work], list[Given]]:
+        """Run the machines of the slice: those for whom there was time, and what they gave."""
+        chosen = self.turns.choose(until, now)
+        self._ran, self._over = 0, time.monotonic() + self.turns.work_s(until, now)
+        both = [(w, s) for w, s in zip(chosen, carry(chosen, self._step), strict=True) if s is not None]
+        self.turns.put_off({w.user for w in chosen} - {w.user for w, _ in both})
+        return [w for w, _ in both], [s for _, s in both]
 
-    def _work_s(self, until: int, now: int) -> float:
-        """How long machines may run in this slice: at the full minute everybody is due, and who is in need must not wait for them."""
-        return self.live.work_s * (BACKLOG_WORK if self._backlog(until, now) else 1)
-
-    def _put_off(self, users: set[str]) -> None:
-        """Their machines run in a later slice."""
-        self._pressed = self._pressed or bool(users)
-        for user in sorted(users):
-            if (kept := self.people.get(user)) is not None and kept.due is not None:
-                heapq.heappush(self._due, (kept.due, user))
-
-    def _step(self, work: Work) -> tuple[list[Stepped], tuple[bytes, bytes]] | None:
+    def _step(self, work: Work) -> Given | None:
         """Run one machine up to its target, in parts between content packs; None if the slice has no time left for it."""
         if not work.must and self._ran and time.monotonic() > self._over:
             return None
         self._ran += 1
         user, until = work.user, work.until
         kept = self.people.get(user)
-        waiting = self._waiting.get(user)
+        waiting = self.waiting.get(user)
         tables = waiting.take(until) if waiting is not None else {}
         arrivals = [int(t["ingest_time"][0].as_py()) for t in tables.values()]
         begin = kept.clock if kept is not None else min(arrivals, default=until) - 1
@@ -325,7 +302,7 @@ class Live:
             machine = Machine(user, self.content.at(begin), self.ledger.states(user))
         done = []
         for after, to, shared in self.content.spans(begin, until):
-            done.append(machine.step(_within(tables, after, to), to, shared))
+            done.append(machine.step(within(tables, after, to), to, shared))
         states = machine.dump(until)
         self._machines[user] = machine
         while len(self._machines) > self.live.in_memory:
@@ -346,28 +323,16 @@ class Live:
                 out.append(letter(Letter(topic, reason, name, s.user, event, arrival, part[1], line), s.user))
         return out
 
-    def _left(self, until: int) -> bool:
-        """Whether anybody still has to be run up to `until`."""
-        return any(k.due is not None and k.due <= until for k in self.people.values()) or any(
-            w.rows and w.first is not None and w.first <= until for w in self._waiting.values()
-        )
-
     # -- keeping and publishing ---------------------------------------------------------------------------------------
 
     def _commit(self, until: int, work: list[Work], states: list[tuple[bytes, bytes]], out: list[Message]) -> None:
         """States, clocks, offsets, outbox: one transaction."""
         people = []
         for w, kept in zip(work, states, strict=True):
-            before = self.people.get(w.user)
-            seen = {**(before.seen if before is not None else {}), **w.seen}
-            self.people[w.user] = Kept(max(w.until, before.clock if before else 0), w.due, seen)
-            people.append((w.user, self.people[w.user], kept))
-            if w.due is not None:
-                heapq.heappush(self._due, (w.due, w.user))
-            if (left := self._waiting.get(w.user)) is not None and not left.rows:
-                del self._waiting[w.user]
+            people.append((w.user, self.turns.ran(w), kept))
+            self.ahead.passed(w.user, w.until)
             metrics.STATE_BYTES.observe(len(kept[0]) + len(kept[1]))
-        keep = oldest(self._waiting.values(), self._read_number)
+        keep = oldest(self.waiting.values(), self._read_number)
         while self._reads and next(iter(self._reads)) < keep:
             self._reads.popitem(last=False)
         at = {p: r.position for p, r in self.fetcher.reach.items()}
@@ -376,7 +341,7 @@ class Live:
         self._told = {part_name(p): o for p, o in at.items()}
         meta: dict[str, Any] = {
             "clock": until, "read": self._told, "offsets": {part_name(p): o for p, o in offsets.items()},
-            "number": self.number + bool(out),
+            "number": self.number + bool(out), "early": self.ahead.state(),
         }  # fmt: skip
         if self.content.changed:
             meta["packs"] = self.content.packs
@@ -385,6 +350,7 @@ class Live:
         if out:
             self._outbox.append((self.number, out))
             self.number += 1
+        self._committed = time.monotonic()
 
     def _deliver(self) -> bool:
         """Publish what the outbox holds, in order; whether it is empty now."""
@@ -412,10 +378,9 @@ class Live:
     def _measure(self, begun: float, until: int, now: int, steps: int) -> None:
         metrics.STEPS.inc(steps)
         metrics.HOLD_SECONDS.set((now - until) / 1000 if until else 0)
-        metrics.WAITING_ROWS.set(sum(w.rows for w in self._waiting.values()))
+        metrics.WAITING_ROWS.set(self.turns.rows)
         metrics.LAG_RECORDS.set(self.fetcher.lag)
-        while self.fetcher.expired:
-            topic, n = self.fetcher.expired.popitem()
+        for topic, n in self.fetcher.expired().items():
             metrics.EXPIRED_RECORDS.labels(topic).inc(n)
         metrics.PEOPLE.set(len(self.people))
         metrics.TICK_SECONDS.observe(time.monotonic() - begun)
@@ -423,17 +388,6 @@ class Live:
 
     def _pseudonym(self, user: str | None) -> str | None:
         return None if user is None else self._pseudonyms.of(user)
-
-
-def _within(tables: dict[str, pa.Table], after: int, until: int) -> dict[str, pa.Table]:
-    """Rows that arrived in (after, until]; topics without any are left out."""
-    out = {}
-    for topic, table in tables.items():
-        arrival = table["ingest_time"].to_numpy()
-        low, high = np.searchsorted(arrival, [after, until], side="right")
-        if high > low:
-            out[topic] = table.slice(int(low), int(high - low))
-    return out
 
 
 def _sane(table: pa.Table, now: int) -> pa.Table:

@@ -21,12 +21,11 @@ class LiveOptions:
     hold_s
         How long records wait for older ones, seconds; 2 by default, 0.3 where an answer is wanted within a second.
     max_hold_s
-        A partition that does not move for so long no longer holds the clock, and a risk-bearing record is taken two seconds
-        before it has waited so long, whatever else is still to be read. At most 10.
+        A partition that does not move for so long no longer holds the clock. At most 10.
     slice_s
         How often machines are run.
     work_s
-        How long the machines of one slice may run, about; those left run in the next one, what is urgent is run at once.
+        How long the machines of one slice may run, about; those left run in the next one, who is in need is run at once.
     in_memory
         Machines kept in memory (about 1.2 MB each).
     people

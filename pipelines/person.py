@@ -20,7 +20,6 @@ from pipelines.context.risk import Flag, flag_of
 from pipelines.gate.desk import Desk
 from pipelines.gate.room import PersonRoom, Scene
 from pipelines.ingest import IngestResult
-from pipelines.learning import packing
 from pipelines.rooms import rooms
 from pipelines.settings import Settings
 from pipelines.support import inbox, snapshot
@@ -32,13 +31,12 @@ from pipelines.support.minute_rows import minute_table
 from pipelines.support.minutes import Minutes
 from pipelines.support.monitor import Monitor
 from pipelines.support.prompts import Prompts
-from pipelines.support.recognition import Recogniser, Recognition
+from pipelines.support.recognition import Recognition
 from pipelines.support.reminders import Reminders
 from pipelines.support.signal_rows import tell
 from pipelines.support.signals import Change
 from pipelines.support.trend import Trend
 
-KIND, VERSION = "person", 1
 Entry: TypeAlias = tuple[int, str, int, dict[str, Any]]  # (arrival ms, topic, number, record)
 GRID_MS = GRID_MIN * MINUTE_MS
 MORNING_MIN = 9 * 60  # support.md 4: W rules at 09:00 local
@@ -103,12 +101,13 @@ class Person:
         self.signs = inbox.watch_signs(self.cols)
         queues = inbox.joined(self.waiting, inbox.queues(self.cols))
         self.minutes.feed(queues)
+        self.minutes.recognise = self._recognised
         self.daily.feed(inbox.sums(self.cols))
         self._expect_watch()
         self._walk(records, until)
         self.waiting = inbox.left(queues)
         self.minutes.finish(until)
-        self.daily.advance(until, self._days())
+        self.daily.advance(until, self.day_clock())
         self.offset = self._offset(until)
         self.reminders.remember(inbox.latest(self.signs, until))
         for room in self.rooms:
@@ -141,7 +140,7 @@ class Person:
         self.desk.out = defaultdict(list)
         told = self.minutes.take_rows()
         if told is not None:
-            out["features.minute"] = minute_table(self.user, told, self._days())
+            out["features.minute"] = minute_table(self.user, told, self.day_clock())
         self.cols, self.signs, self.suspect = {}, [], frozenset()
         return out
 
@@ -203,7 +202,7 @@ class Person:
             stop = until if due is None else min(until, due)
             if self.minutes.tick >= stop // MINUTE_MS * MINUTE_MS:
                 return
-            for change in self.minutes.advance(stop, self._days(), self.desk.profiles):
+            for change in self.minutes.advance(stop, self.day_clock(), self.desk.profiles):
                 while (due := self.desk.timers.next_due()) is not None and due < change.tick:
                     self._now(due)
                     self._timer(*self.desk.timers.pop()[1:])
@@ -220,9 +219,15 @@ class Person:
                 self.acute.review(self.desk, self.minutes)
             self._check_in()
 
+    def _recognised(self, t: int) -> dict[str, Any]:
+        return self.recognition.of(t, self._minutes(), self.desk)
+
     def _check_in(self) -> None:
         assert self.minutes is not None
-        self.prompts.check_in(self.minutes.hr_episodes(self.desk.now), self.desk, self.minutes, self.acute.open_case())
+        episodes, case_open, minutes = self.minutes.hr_episodes(self.desk.now), self.acute.open_case(), self.minutes
+        self.prompts.check_in(
+            episodes, self.desk, minutes, case_open, lambda t: self.recognition.states(t, minutes, self.desk)
+        )
 
     # -- records ------------------------------------------------------------------------------------------------------
 
@@ -291,8 +296,8 @@ class Person:
         fresh.chain, fresh.out = self.desk.chain, self.desk.out
         fresh.now, fresh.event_time = self.desk.now, self.desk.event_time
         fresh.audit("ERASED", self.desk.chain.last_hash, actor="privacy")
-        fresh.timers.set(self._days().next_boundary, "DAY_START")
-        self.daily.advance(fresh.now, self._days())  # what arrived before goes too
+        fresh.timers.set(self.day_clock().next_boundary, "DAY_START")
+        self.daily.advance(fresh.now, self.day_clock())  # what arrived before goes too
         self.desk, self.minutes, self.daily = fresh, self.minutes.emptied(fresh.now), self.daily.emptied()
         self.acute, self.trend, self.prompts, self.reminders = Acute(), Trend(), Prompts(), Reminders()
         self.recognition = Recognition()
@@ -343,7 +348,7 @@ class Person:
         """Local 04:00: close the day before yesterday, learn it, and forget what lies before yesterday."""
         assert self.minutes is not None
         assert self.learned is not None
-        days = self._days()
+        days = self.day_clock()
         self.daily.advance(self.desk.now, days)
         self.offset = self._offset(self.desk.now)
         profile = self.desk.profiles.effective(self.desk.now)
@@ -396,7 +401,7 @@ class Person:
     def _morning(self) -> None:
         """09:00: features of yesterday and, if late records changed them, of the day before; then the W rules."""
         assert self.minutes is not None
-        days = self._days()
+        days = self.day_clock()
         self.daily.advance(self.desk.now, days)
         today = days.today()
         before = self.daily.rows.get(today.index - 2)
@@ -424,52 +429,6 @@ class Person:
         both = [o for o in (self.offset, found) if o is not None]
         return max(both, default=None)
 
-    def _days(self) -> DayClock:
+    def day_clock(self) -> DayClock:
         assert self.desk.days is not None
         return self.desk.days
-
-    # -- state --------------------------------------------------------------------------------------------------------
-
-    def dump(self, clock: int) -> bytes:
-        """Explicit bytes of everything known (design 6)."""
-        meta: dict[str, Any] = {"begun": self.minutes is not None, "monitor": self.monitor.state()}
-        arrays: packing.Arrays = {}
-        if self.minutes is not None:
-            meta["minutes"], arrays = self.minutes.dump(clock)
-            meta["waiting"], waiting = inbox.waiting_out(self.waiting)
-            arrays |= waiting
-            meta |= {
-                "desk": self.desk.state(), "acute": self.acute.state(), "trend": self.trend.state(), "prompts": self.prompts.state(),
-                "recogniser": self.recognition.model.state(),
-                "reminders": self.reminders.state(), "daily": self.daily.state(), "rooms": {r.name: r.state() for r in self.rooms},
-                "learned": self.learned, "offset": self.offset,
-            }  # fmt: skip
-        floats = [name for name, a in arrays.items() if a.dtype.kind == "f"]
-        return packing.pack(KIND, VERSION, meta, arrays, nan=floats, delta=[n for n in arrays if n.endswith("_time")])
-
-    @staticmethod
-    def load(data: bytes, user: str, settings: Settings, library: Library, lexicon: Lexicon) -> Person:
-        """Read what `dump` wrote; StateError for anything else."""
-        meta, arrays = packing.unpack(KIND, data)
-        person = Person(user, settings, library, lexicon)
-        try:
-            person.monitor = Monitor.from_state(meta["monitor"])
-            if meta["begun"]:
-                person.desk = Desk.from_state(user, settings, library, meta["desk"])
-                person.acute = Acute.from_state(meta["acute"])
-                person.trend = Trend.from_state(meta["trend"])
-                person.prompts = Prompts.from_state(meta["prompts"])
-                if "recogniser" in meta:  # states of before it existed go on without
-                    person.recognition = Recognition(Recogniser.from_state(meta["recogniser"]))
-                person.reminders = Reminders.from_state(meta["reminders"])
-                person.daily = Daily.from_state(meta["daily"])
-                for room in person.rooms:
-                    room.restore(meta["rooms"].get(room.name))
-                person.learned = int(meta["learned"])
-                person.offset = None if meta["offset"] is None else (int(meta["offset"][0]), int(meta["offset"][1]))
-                person.minutes = Minutes.load(meta["minutes"], arrays, person._days(), person.desk.profiles)
-                person.waiting = inbox.waiting_in(meta["waiting"], arrays)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise packing.StateError(f"state of a person cannot be read ({type(error).__name__})") from None
-        return person
-

@@ -49,7 +49,9 @@ class Producer:
 
     def __init__(self, options: KafkaOptions) -> None:
         self.options = options
-        more = {"delivery_timeout_ms": FLUSH_S * 1000}
+        more = dict.fromkeys(
+            ("delivery_timeout_ms", "max_block_ms"), FLUSH_S * 1000
+        )  # a broker may be away for as long
         self._producer = KafkaProducer(**options.client(**{**PRODUCER, **more}))
         self._sent: list[Any] = []
 

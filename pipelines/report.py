@@ -18,7 +18,7 @@ Dead: TypeAlias = tuple[str, str, str | None, int, int, int, int]  # as IngestRe
 
 
 class Report:
-    """What came in, went out, died, came twice or late.
+    """What came in, went out, died, came twice or late, and of what a copy would no longer be known.
 
     Parameters
     ----------
@@ -34,12 +34,14 @@ class Report:
         self.dlq: Counter[str] = Counter(kept.get("dlq", {}))
         self.late: Counter[str] = Counter(kept.get("late", {}))
         self.duplicates: Counter[str] = Counter(kept.get("duplicates", {}))
+        self.forgotten: Counter[str] = Counter(kept.get("forgotten", {}))
         self.processed: Counter[str] = Counter(kept.get("processed", {}))
         self.before = kept
 
     def add(self, done: Stepped) -> None:
         self.late += done.came.late
         self.duplicates += done.came.duplicates
+        self.forgotten += done.came.forgotten
         self.processed += done.came.processed
 
     def position(self, file: int, line: int) -> str:
@@ -104,6 +106,7 @@ class Report:
             "duplicates": _sorted(self.duplicates),
             "dlq": _sorted(self.dlq),
             "late": _sorted(self.late),
+            "forgotten": _sorted(self.forgotten),
             "people": people,
             "first": min(firsts, default=None),
             "last": max(lasts, default=None),

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from content.lexicon import Lexicon
 from content.library import Library
+from pipelines import person_state
 from pipelines.ingest import Ingest, IngestResult, IngestState
 from pipelines.ingest.machine import MADE_FROM, TimedTerm
 from pipelines.person import Person
@@ -78,7 +79,7 @@ class Machine:
             self.person = Person(user, settings, shared.library, shared.lexicon)
         else:
             self.held = IngestState.load(states[0], settings)
-            self.person = Person.load(states[1], user, settings, shared.library, shared.lexicon)
+            self.person = person_state.load(states[1], user, settings, shared.library, shared.lexicon)
 
     def step(self, tables: dict[str, pa.Table], until: int, shared: Shared) -> Stepped:
         """Take what arrived up to `until` (ms of the log's clock).
@@ -119,7 +120,7 @@ class Machine:
 
     def dump(self, until: int) -> tuple[bytes, bytes]:
         """(ingest, person) as explicit bytes; `until` = the log's clock of the last step (ms)."""
-        return self.held.dump(until), self.person.dump(until)
+        return self.held.dump(until), person_state.dump(self.person, until)
 
 
 def step(

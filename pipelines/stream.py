@@ -76,6 +76,7 @@ class RunPerson(beam.DoFn):  # type: ignore[misc]
             self.keeper = _keepers[self.stream.group]
         self.encoder = encoder_of(self.stream.kafka, self.stream.form)
         self.steps = Metrics.counter("persons", "steps")
+        self.forgotten = Metrics.counter("persons", "forgotten")
 
     def process(
         self,
@@ -98,20 +99,8 @@ class RunPerson(beam.DoFn):  # type: ignore[misc]
         yield from self._run(user, [data], keeper.NEVER, mark_state, machine, waiting, due, turn)
 
     @on_timer(_DUE)  # type: ignore[untyped-decorator]
-    def on_due(
-        self,
-        user: Any = beam.DoFn.KeyParam,
-        fired: Any = beam.DoFn.TimestampParam,
-        mark_state: Any = MARK,
-        machine: Any = MACHINE,
-        waiting: Any = WAITING,
-        due: Any = DUE,
-        turn: Any = TURN,
-    ) -> Iterator[Message]:
-        yield from self._run(user, [], fired.micros // 1000, mark_state, machine, waiting, due, turn)
-
     @on_timer(_TURN)  # type: ignore[untyped-decorator]
-    def on_turn(
+    def on_time(
         self,
         user: Any = beam.DoFn.KeyParam,
         fired: Any = beam.DoFn.TimestampParam,
@@ -142,6 +131,7 @@ class RunPerson(beam.DoFn):  # type: ignore[misc]
         else:
             due.set(_stamp(wanted))
         for stepped in done:
+            self.forgotten.inc(sum(stepped.came.forgotten.values()))
             yield from outgoing(stepped, self.encoder)
 
     def _packs(self, data: bytes) -> Iterator[Message]:

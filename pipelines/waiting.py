@@ -24,6 +24,9 @@ FRESH_MS = 3_600_000  # a risk-bearing row that came within this when it is read
 BACKLOG_MS = 120_000  # behind by more than this is a backlog
 STRIDE_MS = 6 * 3_600_000
 STRIDE_ROWS = 4_000
+LONGEST_ROWS = 8_000  # of one step: about half a second
+SOON_ROWS = 1_000  # a machine with more than these to take does not answer at once
+MANY_NEEDS = 1_000
 MANY_PARTS = 64  # rows of a person come one by one; each is a view that keeps the whole batch it came with
 
 
@@ -37,9 +40,9 @@ class Waiting:
         Number of the read that brought the oldest of it.
     first, urgent, risky
         Earliest arrival (ms) of all, of what can't wait for the minute, of what no backlog may hold; None = nothing such.
-    need
-        Latest arrival (ms) of what bears risk and had come within `FRESH_MS` when it was read: somebody is in need now. It does not
-        age while it waits.
+    needs
+        Arrivals (ms) of what bears risk and had come within `FRESH_MS` when it was read: somebody is in need now. They do not age
+        while they wait.
     risky_at
         When the first risk-bearing row was read (monotonic seconds).
     """
@@ -50,7 +53,7 @@ class Waiting:
     first: int | None = None
     urgent: int | None = None
     risky: int | None = None
-    need: int | None = None
+    needs: list[int] = field(default_factory=list)
     risky_at: float | None = None
 
     def add(self, topic: str, table: pa.Table, at: float, now: int = 0) -> None:
@@ -66,9 +69,8 @@ class Waiting:
             self.urgent = _least(self.urgent, low)
         if topic in RISKY:
             self.risky = _least(self.risky, low)
-            newest = int(table["ingest_time"].to_numpy().max())
-            if newest >= now - FRESH_MS:
-                self.need = max(self.need or 0, newest)
+            arrival = table["ingest_time"].to_numpy()
+            self.needs = [*self.needs, *arrival[arrival >= now - FRESH_MS].tolist()][-MANY_NEEDS:]
             self.risky_at = at if self.risky_at is None else self.risky_at
 
     def due(self, kept: Kept | None) -> int | None:
@@ -79,6 +81,13 @@ class Waiting:
         if self.first is not None:
             times.append((max(self.first, kept.clock) // MINUTE_MS + 1) * MINUTE_MS)
         return min((t for t in times if t is not None), default=None)
+
+    def stride(self, until: int) -> int:
+        """Up to where (ms, at most `until`) these rows are taken in one step, so that no step takes long."""
+        if self.rows <= LONGEST_ROWS:
+            return until
+        arrivals = np.concatenate([t["ingest_time"].to_numpy() for parts in self.tables.values() for t in parts])
+        return min(until, int(np.partition(arrivals, LONGEST_ROWS)[LONGEST_ROWS]))
 
     def take(self, until: int) -> dict[str, pa.Table]:
         """Rows that arrived up to `until`, in arrival order, by topic; the rest goes on waiting."""
@@ -94,12 +103,21 @@ class Waiting:
             left[topic] = [table.filter(pa.array(~inside))]
             if inside.any():
                 ready[topic] = in_order(table.filter(pa.array(inside)))
-        at, since, need = self.risky_at, self.since, self.need
+        at, since, needs = self.risky_at, self.since, self.needs
         self.__init__(since)  # type: ignore[misc]
         for topic, parts in left.items():
             self.add(topic, parts[0], at or 0.0)
-        self.need = need if need is not None and need > until else None
+        self.needs = [n for n in needs if n > until]
         return ready
+
+    def up_to(self, until: int, topics: frozenset[str]) -> dict[str, pa.Table]:
+        """Rows of some topics that arrived up to `until`, in arrival order; all go on waiting."""
+        out = {}
+        for topic in sorted(topics & self.tables.keys()):
+            table = in_order(_whole(self.tables[topic]))
+            if n := int(np.searchsorted(table["ingest_time"].to_numpy(), until, side="right")):
+                out[topic] = table.slice(0, n)
+        return out
 
 
 def _whole(parts: list[pa.Table]) -> pa.Table:
@@ -144,6 +162,17 @@ class Gate:
             moved = pa.array(np.maximum(arrival, kept.clock + 1))
             table = table.set_column(place, table.schema.field(place), moved)
         return table
+
+
+def within(tables: dict[str, pa.Table], after: int, until: int) -> dict[str, pa.Table]:
+    """Rows that arrived in (after, until], of rows in arrival order; topics without any are left out."""
+    out = {}
+    for topic, table in tables.items():
+        arrival = table["ingest_time"].to_numpy()
+        low, high = np.searchsorted(arrival, [after, until], side="right")
+        if high > low:
+            out[topic] = table.slice(int(low), int(high - low))
+    return out
 
 
 def is_ready(waiting: Waiting, kept: Kept | None, until: int, backlog: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,19 +12,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.base import NotALog, Source, Whose
-from connectors.dead import Graves
+from connectors.base import NotALog
 from connectors.kafka.codec import READ, Decoder
 from connectors.kafka.fetch import Fetcher, Part
 from connectors.kafka.options import KafkaOptions
 from connectors.kafka.registry import Registry
-from connectors.spool import DAY_MS, Spool
+from connectors.spool import DAY_MS
+from connectors.spooled import SpooledSource
 
 SCHEME = "kafka://"
 PATIENCE_S = 60.0
 
 
-class KafkaSource(Source):
+class KafkaSource(SpooledSource):
     """What the input topics hold when this is made, read once into a spool.
 
     Parameters
@@ -44,6 +44,7 @@ class KafkaSource(Source):
         self, options: KafkaOptions, *, start: int | None = None, end: int | None = None,
         topics: Iterable[str] = READ, progress: Callable[[float], None] | None = None,
     ) -> None:  # fmt: skip
+        super().__init__()
         self.start, self.end = start, end
         self.first: int | None = None
         self.last: int | None = None
@@ -51,7 +52,6 @@ class KafkaSource(Source):
         self.records_in: Counter[str] = Counter()
         self.users: set[str] = set()
         self._begin: int | None = None
-        self._graves, self._spool = Graves(), Spool()
         self._decoder = Decoder(Registry(options.registry) if options.registry else None)
         fetcher = Fetcher(options, topics)
         try:
@@ -163,17 +163,6 @@ class KafkaSource(Source):
                     if at > last:
                         last = at
                         yield at
-
-    def read(
-        self, after: int, until: int, *, ordered: bool = True, topics: Collection[str] | None = None, whose: Whose | None = None
-    ) -> dict[str, pa.Table]:
-        return self._spool.read(after, until, ordered=ordered, topics=topics, whose=whose)
-
-    def dead(self, after: int, until: int) -> pa.Table:
-        return self._graves.between(after, until)
-
-    def close(self) -> None:
-        self._spool.close()
 
 
 def parse_url(url: str, options: KafkaOptions) -> tuple[KafkaOptions, str | None, str | None]:

@@ -1,13 +1,15 @@
-"""Which records are the same record: 64-bit identities of many rows at once (contracts.md 1, `event_id`).
+"""Which records are the same record: identities of many rows at once (contracts.md 1, `event_id`).
 
 Identity = event_id, else (topic, user, source_id, seq), else the whole record with its occurrence number among equal
-records of one file. Hashes are fixed functions of the bytes: they stand in a person's state.
+records of one file. An event_id that is just what the contract derives from source and counter counts as the counter.
+Hashes are fixed functions of the bytes: they stand in a person's state.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas import ids
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 U64 = npt.NDArray[np.uint64]
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
@@ -95,25 +101,98 @@ def by_id(topic: str, event_id: pa.ChunkedArray | pa.Array) -> U64:
     return mix(seed(topic), strings(event_id))
 
 
-def identities(topic: str, table: pa.Table) -> tuple[U64, npt.NDArray[np.bool_]]:
-    """(identity, named) of rows; named = by event_id or seq, so that a copy may come at any time.
+@dataclass(frozen=True)
+class Told:
+    """How rows are told from each other; arrays of shape (n,).
 
-    A row without either equals another only if the whole record does, arrival included: such copies come together.
+    Parameters
+    ----------
+    counted
+        By the counter of their source: `line` (hash of topic and source) and `seq`.
+    named
+        By `identity`, the hash of an id, so that a copy may come at any time. The rest, neither counted nor named, equal
+        another only if the whole record does, arrival included: such copies come together.
+    """
+
+    counted: Bools
+    line: U64
+    seq: Ints
+    named: Bools
+    identity: U64
+
+
+def told(topic: str, target: str, user: str, table: pa.Table, names: pa.Array | None, raw: str | None) -> Told:
+    """How the rows of a topic of many records are told apart.
+
+    Parameters
+    ----------
+    topic, target
+        The topic they came on, and the one they go on as.
+    names
+        Their event_ids after ingest, if all of them must have one.
+    raw
+        The raw topic whose records become records of `topic`, if there is one: their ids are derived from it.
     """
     n = len(table)
-    has_id = pc.is_valid(table["event_id"]).to_numpy() if table["event_id"].null_count < n else np.zeros(n, np.bool_)
-    has_seq = ~has_id
-    if table["seq"].null_count:
-        has_seq &= pc.is_valid(table["seq"]).to_numpy()
-    out = np.zeros(n, np.uint64)
-    if has_id.any():
-        out = np.where(has_id, by_id(topic, table["event_id"]), out)
-    if has_seq.any():
-        out = np.where(has_seq, mix(mix(seed(topic + "|seq"), strings(table["source_id"])), numbers(table["seq"])), out)
-    bare = ~(has_id | has_seq)
+    counted, line = _counted(topic, user, table, raw)
+    seq = table["seq"].fill_null(0).to_numpy() if table["seq"].null_count else table["seq"].to_numpy()
+    if counted.all():
+        return Told(counted, line, seq, np.zeros(n, np.bool_), np.zeros(n, np.uint64))
+    named, identity = ~counted, np.zeros(n, np.uint64)
+    if names is None:
+        names = table["event_id"]
+        named &= pc.is_valid(names).to_numpy()
+    if named.any():
+        identity[named] = by_id(target, names.filter(pa.array(named)))
+    bare = ~(counted | named)
     if bare.any():
-        out[bare] = _whole(topic, table if bare.all() else table.filter(pa.array(bare)))
-    return out, ~bare
+        identity[bare] = _whole(topic, table if bare.all() else table.filter(pa.array(bare)))
+    return Told(counted, line, seq, named, identity)
+
+
+def _counted(topic: str, user: str, table: pa.Table, raw: str | None) -> tuple[Bools, U64]:
+    """(by source and counter, hash of topic and source)."""
+    n, given, seq = len(table), table["event_id"], table["seq"]
+    counter = pc.is_valid(seq).to_numpy() if seq.null_count else np.ones(n, np.bool_)
+    if not counter.any():
+        return counter, np.zeros(n, np.uint64)
+    line = mix(seed(topic + "|seq"), strings(table["source_id"]))
+    if given.null_count == n:
+        return counter, line
+    counted = counter & pc.is_null(given).to_numpy() if given.null_count else np.zeros(n, np.bool_)
+    for origin in (topic, raw) if raw is not None else (topic,):
+        still = np.flatnonzero(counter & ~counted & _version_5(given))
+        if not len(still):
+            break
+        columns = [table[name].combine_chunks() for name in ("source_id", "seq", "event_id")]
+        if len(still) < n:
+            columns = [c.take(pa.array(still)) for c in columns]
+        derived = ids.output_ids(origin, user, columns[0], columns[1])  # as `input_ids`, of one person
+        if origin != topic:
+            derived = ids.output_ids(topic, user, derived)
+        same = still[pc.equal(columns[2], derived).to_numpy(zero_copy_only=False)]
+        counted[same] = True
+        if origin != topic and len(same):
+            line[same] = mix(seed(origin + "|seq"), strings(table["source_id"]))[same]
+    return counted, line
+
+
+def _version_5(given: pa.ChunkedArray) -> Bools:
+    """Ids that look like what the contract derives."""
+    long = pc.equal(pc.binary_length(given), 36).fill_null(False).to_numpy()
+    if not long.any():
+        return np.asarray(long)
+    return np.asarray(long & pc.equal(pc.utf8_slice_codeunits(given, 14, 15), "5").fill_null(False).to_numpy())
+
+
+def hashed(target: str, table: pa.Table, names: pa.Array | None) -> U64:
+    """Identity of rows as the first version of the state has it: by id, else by hash of source and counter."""
+    if names is not None:
+        return by_id(target, names)
+    n = len(table)
+    out = by_id(target, table["event_id"]) if table["event_id"].null_count < n else np.zeros(n, np.uint64)
+    of_seq = mix(mix(seed(target + "|seq"), strings(table["source_id"])), numbers(table["seq"]))
+    return np.where(pc.is_null(table["event_id"]).to_numpy(), of_seq, out)
 
 
 def _whole(topic: str, table: pa.Table) -> U64:

@@ -34,6 +34,7 @@ MADE_FROM = {
     "raw.search": "device.search_flag",
     "raw.app_usage": "device.phone_usage",
 }
+RAW_OF = {made: raw for raw, made in MADE_FROM.items()}
 RISK_BEARING = frozenset({"raw.search", "device.search_flag", "device.content_flag", "chat.inbound"})
 CONTROL = ("clinical.consent", "clinical.home", "clinical.profile", "erasure.request")
 FEW = frozenset({
@@ -56,6 +57,8 @@ class IngestResult:
         Topic → rows after ingest (envelope + value, no raw topic), in arrival order.
     dead
         (topic, reason, field, event_time, ingest_time, file, line) of each record that can't be used.
+    forgotten
+        Records of which a copy will no longer be known though it came in time: the memory for a topic was full.
     suspect
         event_ids whose clock was wrong and was replaced by the arrival time.
     refused_chat
@@ -69,6 +72,7 @@ class IngestResult:
     duplicates: Counter[str] = field(default_factory=Counter)
     processed: Counter[str] = field(default_factory=Counter)
     late: Counter[str] = field(default_factory=Counter)
+    forgotten: Counter[str] = field(default_factory=Counter)
     suspect: set[str] = field(default_factory=set)
     refused_chat: list[dict[str, Any]] = field(default_factory=list)
     status: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
@@ -149,6 +153,7 @@ class _Job:
             self._take(topic, table if end - start == len(table) else table.slice(start, end - start))
 
     def finish(self) -> IngestResult:
+        self.out.forgotten = self.held.seen.forgotten()
         for topic, parts in sorted(self.parts.items()):
             table = pa.concat_tables(parts) if len(parts) > 1 else parts[0]
             if len(parts) > 1:  # raw and ready-made records of one topic: back into arrival order
@@ -209,14 +214,14 @@ class _Job:
         return ids.output_ids(MADE_FROM[topic], self.user, given)
 
     def _repeated(self, topic: str, table: pa.Table, names: pa.Array | None, event: Ints, arrival: Ints) -> Bools:
-        target = MADE_FROM.get(topic, topic)
-        if names is not None:
-            key, named = identity.by_id(target, names), np.ones(len(table), np.bool_)
-        else:
-            key, named = identity.identities(topic, table)
+        target, seen = MADE_FROM.get(topic, topic), self.held.seen
         if topic in FEW:
-            return self.held.seen.repeats_of_few(key, arrival)
-        return self.held.seen.repeats_of_many(target, key, named, event, arrival)
+            return seen.repeats_of_few(identity.by_id(target, names), arrival)
+        told = identity.told(topic, target, self.user, table, names, RAW_OF.get(topic))
+        repeated = seen.repeats_of_many(target, told, event, arrival)
+        if seen.older(target):
+            repeated |= seen.repeats_of_older(target, identity.hashed(target, table, names), event, arrival)
+        return repeated
 
     def _risky(self, topic: str, table: pa.Table) -> Bools:
         """Records that no wrong clock may lose (topics.md 2.3)."""

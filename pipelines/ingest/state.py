@@ -6,11 +6,11 @@ from typing import Any
 
 from pipelines.context.consent import ConsentBook
 from pipelines.ingest.homes import Homes
-from pipelines.ingest.seen import Seen
+from pipelines.ingest.seen import DELTA, Seen, from_1
 from pipelines.learning import packing
 from pipelines.settings import Settings
 
-KIND, VERSION = "ingest", 1
+KIND, VERSION = "ingest", 2
 
 
 class IngestState:
@@ -52,24 +52,26 @@ class IngestState:
 
     def dump(self, clock: int) -> bytes:
         self.forget(clock)
-        names, arrays = self.seen.state()
+        seen, arrays = self.seen.state()
         meta = {
             "consents": self.consents.state(), "homes": self.homes.state(), "terms": self.terms, "erased": self.erased,
-            "seen": names,
+            "seen": seen,
         }  # fmt: skip
-        return packing.pack(KIND, VERSION, meta, arrays, delta=[n for n in arrays if n.startswith("ms") or n == "long"])
+        return packing.pack(
+            KIND, VERSION, meta, arrays, delta=[n for n in arrays if n in DELTA or n.startswith("older_ms")]
+        )
 
     @staticmethod
     def load(data: bytes, settings: Settings) -> IngestState:
         """Read what `dump` wrote; StateError for anything else."""
-        meta, arrays = packing.unpack(KIND, data)
+        meta, arrays = packing.unpack(KIND, data, versions={1: from_1, VERSION: None})
         out = IngestState(settings)
         try:
             out.erased = bool(meta["erased"])
             out.consents = ConsentBook.from_state(meta["consents"], study_data=settings.study_data and not out.erased)
             out.homes = Homes.from_state(meta["homes"])
             out.terms = [list(row) for row in meta["terms"]]
-            out.seen = Seen.from_state(list(meta["seen"]), arrays)
+            out.seen = Seen.from_state(meta["seen"], arrays)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             raise packing.StateError("state of ingest cannot be read") from None
         return out

@@ -32,22 +32,21 @@ from river import base
 
 from pipelines.learning import recall_state
 from pipelines.learning.recall_memory import Columns, Memory
+from pipelines.learning.recall_mixing import LEAST, PARTS, of_parts, reweigh, weigh_parts, weights
 from pipelines.learning.recall_parts import (
+    FAST,
+    FIRST,
+    WHOLE,
     Array,
     carried,
     linear_step,
+    logistic,
     most_alike,
     present_relevance,
     recalled,
     settle,
     trim,
 )
-
-FAST, WHOLE, FIRST = 0, 1, 2  # experts; contexts follow from FIRST
-PARTS = 3  # linear, nearest rows, kernel machine
-TEMPER = 0.5  # of the loss by which parts are weighed: one part that was best of late must not silence the others
-LEAST = 0.02  # probability below which one label cannot count: loss at most 3.9 nats
-PRIOR_MEMORY = 2000  # labels over which the usual posterior of the experts is averaged
 
 
 class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not typed
@@ -102,9 +101,9 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         replay: int = 6,
         settle: int = 12,
         keep_fast: float = 0.98,
-        eta: float = 0.5,
+        eta: float = 1.0,
         share: float = 0.02,
-        tol: float = 0.05,
+        tol: float = 0.02,
         vouch: float = 2.0,
         window: int = 24,
         delta: float = 0.1,
@@ -123,12 +122,11 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         self.max_features, self.max_classes, self.seed = max_features, max_classes, seed
         experts = max_contexts + FIRST
         self._columns = Columns()
-        self._rows = Memory(memory, recent)
+        self._rows = Memory(memory, recent, experts)
         self._labels: dict[Any, int] = {}
         self._n = 0
         self._pending, self._current = 0, FIRST
-        self._w = np.zeros((experts, 0, 1), np.float32)  # posterior means [expert, class, feature + 1]
-        self._q = np.ones((experts, 0, 1), np.float32)  # posterior precisions
+        self._linear = np.zeros((2, experts, 0, 1), np.float32)  # posterior means and precisions [2, expert, class, feature + 1]
         self._theta = np.zeros((experts + 1, 0), np.float32)  # log relevance of the features; last: to tell contexts apart
         self._sub = np.zeros((experts, PARTS))  # decayed log loss of the parts of an expert
         self._used = np.zeros(experts, bool)
@@ -152,7 +150,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         if not self._labels:
             return {}
         _v, _z, _parts, p, near, mass = self._ask(x)
-        p = self._weights(near, mass) @ p
+        p = weights(self, near, mass) @ p
         return dict(zip(self._labels, (p / p.sum()).tolist(), strict=True))
 
     def learn_one(self, x: Mapping[Any, Any], y: Any, **_: Any) -> None:
@@ -174,19 +172,19 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         self._cache = None
         home = [FAST, self._current]
         self._usual[home] += 0.02 * (near[home] - self._usual[home])
-        self._weigh_parts(np.stack([part[:, c] for part in parts], 1))
-        loss = -np.log(np.clip(p[:, c], LEAST, 1.0))
+        weigh_parts(self, parts, c)
+        loss = -np.log(np.minimum(np.maximum(p[:, c], LEAST), 1.0))
         self._losses[self._n % self.window] = loss
         self._n += 1
-        self._reweigh(loss)
+        reweigh(self, loss)
         self._columns.learn(v)
         moved = self._rows.rescale(self._columns)
         if moved is not None:
-            self._w = carried(self._w, *moved)
+            self._linear[0] = carried(self._linear[0], *moved)
             z = self._rows.scale(v)
-        linear_step(self._w, self._q, FAST, z[None], np.array([c]), self.keep_fast)
         self._theta[FAST] = present_relevance(self._rows, self._theta[FAST], z, c, self.keep_fast)
         self._rows.remember(z, c, self._n)
+        linear_step(self._linear, FAST, *self._rows.samples(self._rows.waiting(1)), self.keep_fast)
         self._assign()
 
     # -- what it knows ------------------------------------------------------------------------------------------------
@@ -220,13 +218,13 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         if not self._labels:
             return {"proba": {}, "weights": {}, "context": None, "nearest": [], "features": {}}
         _v, z, _parts, p, near, mass = self._ask(x)
-        w = self._weights(near, mass)
+        w = weights(self, near, mass)
         w = w / w.sum()
         proba = self.predict_proba_one(x)
         c = int(np.argmax(w @ p))
         e = int(np.argmax(w))
         names = ["fast", "whole", *range(self.max_contexts)]
-        share = self._w[e, c, :-1] * z
+        share = self._linear[0, e, c, :-1] * z
         order = np.argsort(-np.abs(share), kind="stable")[:top].tolist()
         columns = list(self._columns.names)
         return {
@@ -276,14 +274,14 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
             self._columns.add(new)
             self._rows.widen(len(new))
             self._theta = np.pad(self._theta, ((0, 0), (0, len(new))))
-            self._w = np.insert(self._w, [at] * len(new), 0.0, axis=2)
-            self._q = np.insert(self._q, [at] * len(new), 1.0, axis=2)
+            self._linear = np.insert(self._linear, [at] * len(new), 0.0, axis=3)
+            self._linear[1, :, :, at : at + len(new)] = 1.0
             self._cache = None
             self._rows.shrink(self.max_classes)
         if y not in self._labels:
             self._labels[y] = len(self._labels)
-            self._w = np.pad(self._w, ((0, 0), (0, 1), (0, 0)))
-            self._q = np.pad(self._q, ((0, 0), (0, 1), (0, 0)), constant_values=1.0)
+            self._linear = np.pad(self._linear, ((0, 0), (0, 0), (0, 1), (0, 0)))
+            self._linear[1, :, -1] = 1.0
             self._rows.add_class()
             self._cache = None
             self._rows.shrink(self.max_classes)
@@ -295,66 +293,23 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
             self._cache = (dict(x), (v, *self._experts(self._rows.scale(v))))
         return self._cache[1]
 
-    def _experts(self, z: Array) -> tuple[Array, tuple[Array, Array, Array], Array, Array, Array]:
-        """Scaled x; p(class) of the parts and of the experts [expert, class]; share of neighbours; P(x of a known class)."""
+    def _experts(self, z: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """Scaled x; p(class) of parts [expert, part, class] and experts [expert, class]; share of neighbours; P(x of a known class)."""
         rows = self._rows
-        z1 = np.append(z, np.float32(1.0))
+        z1 = np.ones(len(z) + 1, np.float32)
+        z1[:-1] = z
+        w, q = self._linear
         with np.errstate(invalid="ignore"):  # BLAS may raise the flag for a lane that it does not use
-            a = self._w @ z1 / np.sqrt(1 + 0.39 * ((1.0 / self._q) @ (z1 * z1)))  # probit approximation, MacKay 1992
-        linear = 1 / (1 + np.exp(-np.minimum(np.maximum(a, -30), 30))) + 1e-6
+            linear = logistic(w @ z1 / np.sqrt(1 + 0.39 * ((1.0 / q) @ (z1 * z1))))  # probit approximation, MacKay 1992
+        linear += 1e-6
         linear /= linear.sum(1, keepdims=True)
-        votes, kernel, near, known = recalled(rows, z, self._theta, WHOLE, self.gamma, self.k_gate, len(self._labels))
-        m = np.exp(-TEMPER * self._sub)
-        m[FAST, 2] = 0.0
-        m /= m.sum(1, keepdims=True)
-        p = m[:, :1] * linear + m[:, 1:2] * votes + m[:, 2:] * kernel
+        votes, kernel, near, known = recalled(rows, z, self._theta, self.gamma, self.k_gate)
+        parts = np.stack((linear, votes, kernel), 1)
+        p = (of_parts(self)[:, None] @ parts)[:, 0]
         near[self._current] += near[FAST]
         near[WHOLE] = 1.0
         known[WHOLE] = 1.0
-        return z, (linear, votes, kernel), p, near, known @ p[WHOLE]
-
-    def _weights(self, near: Array, mass: Array) -> Array:
-        """Weights of the experts at x.
-
-        The weight of an expert counts as far as it is at home at x: binomial likelihood ratio of its share of the
-        neighbours, its usual share u against u / 5. The rest goes to the experts that own the neighbours.
-        """
-        u = np.clip(self._usual, 0.02, 0.95)
-        a = near * math.log(5.0) + (1.0 - near) * np.log((1.0 - u) / (1.0 - u / 5.0))
-        gate = 1.0 / (1.0 + np.exp(-np.clip(self.k_gate * a + 1.0, -30, 30)))
-        gate[WHOLE] = 1.0
-        knows = mass**self.vouch * self._used
-        gate *= knows
-        w = np.exp(self._logw)
-        w /= w.sum()
-        owners = near * knows
-        owners[FAST] = 0.0
-        out: Array = w * gate + (1.0 - w @ gate) * owners / owners.sum()
-        return out
-
-    def _weigh_parts(self, said: Array) -> None:
-        """Decayed log loss of the parts of the experts that answer for the present; the others keep what was found then.
-
-        The whole memory answers for all lives: its parts are judged over two and a half times as many labels, at the same mean.
-
-        Parameters
-        ----------
-        said
-            Probability that the parts gave the label [expert, part].
-        """
-        loss = -np.log(np.maximum(said, LEAST))
-        for e, keep, gain in ((FAST, 0.95, 1.0), (self._current, 0.95, 1.0), (WHOLE, 0.98, 0.4)):
-            sub = keep * self._sub[e] + gain * loss[e]
-            self._sub[e] = sub - sub.min()
-
-    def _reweigh(self, loss: Array) -> None:
-        lw = self._logw - self.eta * loss
-        lw[WHOLE] += self.eta * self.tol
-        w = np.exp(lw - lw.max()) * self._used
-        w /= w.sum()
-        self._past += (w - self._past) / min(self._n, PRIOR_MEMORY)
-        prior = 0.5 * self._past / max(float(self._past.sum()), 1e-12) + 0.5 * self._used / self._used.sum()
-        self._logw = np.log(np.maximum((1 - self.share) * w + self.share * prior * self._used, 1e-12))
+        return z, parts, p, near, known @ p[WHOLE]
 
     # -- which context ------------------------------------------------------------------------------------------------
 
@@ -385,25 +340,22 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         rows = self._rows
         stored: list[int] = []
         for i in rows.waiting(self._pending):
-            c, z = int(rows.y[i]), rows.z[i]
-            linear_step(self._w, self._q, e, z[None], np.array([c]))
+            linear_step(self._linear, e, *rows.samples([i]))
             self._seen[e] += 1
             j = rows.store(i, e, float(np.float16(self._rng.random())), self.max_classes)
             if j is not None:
                 stored.append(j)
-            picked = rows.rehearsal(self._rng.random(self.replay))
-            z_all, c_all = np.vstack([z, rows.z[picked]]), np.append(c, rows.y[picked])
-            linear_step(self._w, self._q, WHOLE, z_all, c_all)
+            linear_step(self._linear, WHOLE, *rows.samples([i, *rows.rehearsal(self._rng.random(self.replay))]))
         self._pending = 0
         for at in range(0, max(1, len(stored)), 8):
             block = rows.block(stored[at : at + 8], e, self._rng.random(self.settle))
-            settle(rows, block, self._theta, WHOLE, self.gamma, self.ridge, e)
+            settle(rows, block, self._theta, self.gamma, self.ridge, e)
 
     def _slot(self) -> int:
         free = np.flatnonzero(~self._used)
         e = int(free[0]) if len(free) else self._merge()
         self._used[e], self._seen[e] = True, 0
-        self._w[e], self._q[e], self._sub[e], self._past[e] = 0.0, 1.0, 0.0, 0.0
+        self._linear[0, e], self._linear[1, e], self._sub[e], self._past[e] = 0.0, 1.0, 0.0, 0.0
         self._theta[e] = self._theta[FAST]
         self._usual[e], self._logw[e] = self._usual[FAST], self._logw[FAST]
         return e
@@ -411,12 +363,13 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
     def _merge(self) -> int:
         """Merge the two contexts whose predictions agree best on their memory rows; the freed slot."""
         rows = self._rows
-        a, b = most_alike(rows, self._w, [int(e) for e in np.flatnonzero(self._used)[FIRST:] if e != self._current])
-        q = self._q[a] + self._q[b] - 1.0  # product of Gaussians, the prior counted once
-        self._w[a] = trim((self._q[a] * self._w[a] + self._q[b] * self._w[b]) / q)
-        self._q[a] = trim(q)
+        w, q = self._linear
+        a, b = most_alike(rows, w, [int(e) for e in np.flatnonzero(self._used)[FIRST:] if e != self._current])
+        both = q[a] + q[b] - 1.0  # product of Gaussians, the prior counted once
+        w[a] = trim((q[a] * w[a] + q[b] * w[b]) / both)
+        q[a] = trim(both)
         rows.owner[: self.memory][rows.owned(b)] = a
-        rows.changed()
+        rows.belong()
         self._seen[a] += self._seen[b]
         self._past[a] += self._past[b]
         self._logw[a], self._logw[b] = max(self._logw[a], self._logw[b]), -30.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from pipelines.learning.recall_parts import Array, half
+from pipelines.learning.recall_parts import BEYOND, FAST, WHOLE, Array, half
 
 FLAT = 1e-9  # a feature with less deviation than this is constant and counts as unknown
 MOVED = 0.2  # the rows are scaled anew when a deviation has changed by this share, or a mean by this share of a deviation
@@ -26,7 +26,7 @@ class Columns:
 
     def new(self, x: Mapping[Any, Any]) -> list[Any]:
         """Features of x that are not known yet, by name."""
-        return sorted((f for f in x if f not in self.names), key=str)
+        return [] if x.keys() <= self.names.keys() else sorted((f for f in x if f not in self.names), key=str)
 
     def add(self, new: list[Any]) -> None:
         for f in new:
@@ -36,13 +36,9 @@ class Columns:
 
     def vector(self, x: Mapping[Any, Any]) -> Array:
         """x as float64, NaN where it is unknown, missing or infinite."""
-        v = [math.nan] * len(self.names)
-        at, finite = self.names.get, math.isfinite
-        for f, value in x.items():
-            j = at(f)
-            if j is not None and value is not None and finite(value):
-                v[j] = min(max(value, -1e30), 1e30)
-        return np.array(v, np.float64)
+        v = np.array([*map(x.get, self.names)], np.float64)
+        v[~np.isfinite(v)] = math.nan
+        return np.minimum(np.maximum(v, -1e30), 1e30)
 
     def learn(self, v: Array) -> None:
         present = v == v
@@ -56,77 +52,74 @@ class Columns:
         return out
 
 
-class Groups(NamedTuple):
-    """Rows in use by expert: their places, experts and classes, and where each expert's begin."""
-
-    order: Array
-    own: Array
-    y: Array
-    bucket: Array  # expert * classes + class
-    present: Array  # experts with rows
-    start: Array
-    size: Array
-    classes: Array  # rows of each class
-
-
 class Memory:
     """`size` memory rows, then the ring of `recent` ones, as scaled values z = (v - centre) * inverse in half precision.
 
     Centre and inverse deviation are those of the features when they had last moved by `MOVED`; a constant feature is 0.
+
+    Attributes
+    ----------
+    table
+        [row, 2 (feature + 1)]: z, 1, the squares of z, 1; so that distances and linear parts are one product each.
+    varies, active
+        1 for a feature that is not constant, else 0; how many do, at least 1.
+    y, owner, step, key
+        Class (-1 = free), expert (rows of the ring belong to `FAST`), at which label it was learned, and a random number: a
+        reservoir for each (context, class).
+    hot
+        1 at the class [row, class].
+    beyond
+        What is added to squared distances [expert, row]: 0 where the expert owns the row, or any row for `WHOLE`; else `BEYOND`.
+    kernel
+        Coefficients of the kernel machines [2, row, class]: over all memory rows, over those of the same context; 0 in the ring.
     """
 
-    def __init__(self, size: int, recent: int) -> None:
+    def __init__(self, size: int, recent: int, experts: int) -> None:
         self.size, self.recent = size, recent
         n = size + recent
-        self.z = np.zeros((n, 0), np.float32)
-        self.square = np.zeros((n, 0), np.float32)
-        self.norm = np.zeros(n, np.float32)
+        self.table = np.ones((n, 2), np.float32)
         self.centre, self.inverse = np.zeros(0, np.float32), np.zeros(0, np.float32)
-        self.y = np.full(n, -1, np.int64)  # class; -1 = free
-        self.owner = np.zeros(n, np.int64)  # expert; rows of the ring belong to the fast one (0)
-        self.step = np.zeros(n, np.int64)  # at which label it was learned
-        self.key = np.zeros(size, np.float32)  # random: a reservoir for each (context, class)
-        self.whole = np.zeros((n, 0), np.float32)  # kernel coefficients over all memory rows; 0 in the ring
-        self.part = np.zeros((n, 0), np.float32)  # over the memory rows of the same context
+        self.varies, self.active = np.zeros(0, np.float32), 1
+        self.y = np.full(n, -1, np.int64)
+        self.owner = np.zeros(n, np.int64)
+        self.step = np.zeros(n, np.int64)
+        self.key = np.zeros(size, np.float32)
+        self.hot = np.zeros((n, 0), np.float32)
+        self.beyond = np.full((experts, n), BEYOND, np.float32)
+        self.kernel = np.zeros((2, n, 0), np.float32)
         self.head = 0
-        self._groups: Groups | None = None
+
+    @property
+    def z(self) -> Array:
+        """Scaled rows [row, feature]."""
+        return self.table[:, : len(self.centre)]
 
     # -- shape --------------------------------------------------------------------------------------------------------
 
     def widen(self, d: int) -> None:
-        pad = ((0, 0), (0, d))
-        self.z, self.square = np.pad(self.z, pad), np.pad(self.square, pad)
+        z = np.pad(self.z, ((0, 0), (0, d)))
         self.centre, self.inverse = np.pad(self.centre, (0, d)), np.pad(self.inverse, (0, d))
+        self.fill(z)
+
+    def fill(self, z: Array) -> None:
+        """All rows anew [row, feature], after `inverse`."""
+        d = z.shape[1]
+        self.table = np.ones((len(z), 2 * (d + 1)), np.float32)
+        self.table[:, :d] = z
+        np.multiply(self.table[:, :d], self.table[:, :d], out=self.table[:, d + 1 : -1])
+        self.varies = (self.inverse > 0).astype(np.float32)
+        self.active = max(1, int(self.varies.sum()))
 
     def add_class(self) -> None:
-        self.whole, self.part = np.pad(self.whole, ((0, 0), (0, 1))), np.pad(self.part, ((0, 0), (0, 1)))
+        self.hot = np.pad(self.hot, ((0, 0), (0, 1)))
+        self.kernel = np.pad(self.kernel, ((0, 0), (0, 0), (0, 1)))
 
-        self._groups = None
-
-    def changed(self) -> None:
-        """Rows have another owner."""
-        self._groups = None
-
-    def groups(self, n_classes: int) -> Groups:
-        """The rows in use, by expert."""
-        if self._groups is None:
-            order = np.flatnonzero(self.y >= 0)
-            order = order[np.argsort(self.owner[order].astype(np.int8), kind="stable")]
-            own, y = self.owner[order], self.y[order]
-            count = np.bincount(own)
-            present = np.flatnonzero(count)
-            count = count[present]
-            classes = np.bincount(y, minlength=n_classes)
-            self._groups = Groups(order, own, y, own * n_classes + y, present, np.cumsum(count) - count, count, classes)
-        return self._groups
-
-    def active(self) -> int:
-        """Features that are not constant, at least 1."""
-        return max(1, int((self.inverse > 0).sum()))
-
-    def put(self, i: int, z: Array) -> None:
-        self.z[i], self.square[i] = z, z * z
-        self.norm[i] = self.square[i].sum()
+    def belong(self) -> None:
+        """`hot` and `beyond` from `y` and `owner`."""
+        live = np.flatnonzero(self.y >= 0)
+        self.hot[:], self.beyond[:] = 0.0, BEYOND
+        self.hot[live, self.y[live]] = 1.0
+        self.beyond[self.owner[live], live] = self.beyond[WHOLE, live] = 0.0
 
     def rescale(self, columns: Columns) -> tuple[Array, Array] | None:
         """Follow the features if they have moved: the (factor, shift) with which old z are z * factor + shift now, or None."""
@@ -135,95 +128,105 @@ class Memory:
         if first.any():
             self.centre[first] = columns.mean[first]
         flat = self.inverse == 0
-        moved = np.abs(np.where(flat, sd > FLAT, sd * self.inverse - 1.0)) > MOVED
-        if not (moved | (np.abs(columns.mean - self.centre) * self.inverse > MOVED)).any():
+        moved = np.abs(np.where(flat, sd > FLAT, sd * self.inverse - 1.0))
+        if not (np.maximum(moved, np.abs(columns.mean - self.centre) * self.inverse) > MOVED).any():
             return None
         centre = columns.mean.astype(np.float32)
         inverse = np.where(sd > FLAT, 1.0 / np.maximum(sd, FLAT), 0.0).astype(np.float32)
         factor = np.where(flat, 1.0, inverse / np.where(flat, 1.0, self.inverse)).astype(np.float32)
         shift = ((self.centre - centre) * inverse).astype(np.float32)
         self.centre, self.inverse = centre, inverse
-        live = self.y >= 0
-        self.z[live] = half(np.clip(self.z[live] * factor + shift, -FAR, FAR))
-        self.squares()
+        z, live = self.z.copy(), self.y >= 0
+        z[live] = half(np.clip(z[live] * factor + shift, -FAR, FAR))
+        self.fill(z)
         return factor, shift
-
-    def squares(self) -> None:
-        self.square = self.z * self.z
-        self.norm = self.square.sum(1)
 
     # -- rows in ------------------------------------------------------------------------------------------------------
 
     def scale(self, v: Array) -> Array:
         """Scaled values; unknown = mean = 0."""
         z = (v - self.centre) * self.inverse
-        return half(np.clip(np.where(z == z, z, 0.0), -FAR, FAR))
+        z[z != z] = 0.0
+        return half(np.minimum(np.maximum(z, -FAR, out=z), FAR, out=z))
 
     def remember(self, z: Array, c: int, step: int) -> None:
         """A new row of the ring."""
-        i = self.size + self.head
-        self.put(i, z)
-        self.y[i], self.step[i] = c, step
-        self._groups = None
+        i, d = self.size + self.head, len(z)
+        self.table[i, :d], self.table[i, d + 1 : -1] = z, z * z
+        self._put(i, c, FAST, step)
         self.head = (self.head + 1) % self.recent
 
-    def waiting(self, n: int) -> Array:
+    def _put(self, i: int, c: int, e: int, step: int) -> None:
+        self.y[i], self.owner[i], self.step[i] = c, e, step
+        self.hot[i], self.beyond[:, i] = 0.0, BEYOND
+        self.hot[i, c] = 1.0
+        self.beyond[e, i] = self.beyond[WHOLE, i] = 0.0
+
+    def waiting(self, n: int) -> list[int]:
         """The last n rows of the ring, oldest first."""
-        out: Array = self.size + (self.head - n + np.arange(n)) % self.recent
-        return out
+        return [self.size + (self.head - n + i) % self.recent for i in range(n)]
+
+    def samples(self, at: list[int]) -> tuple[Array, Array, Array]:
+        """Rows as linear parts learn them: scaled values and 1, their squares and 1 [n, feature + 1], 1 at the class [n, class]."""
+        table, f = self.table[at], len(self.centre)
+        return table[:, : f + 1], table[:, f + 1 :], self.hot[at]
+
+    def live(self) -> Array:
+        """Memory rows in use."""
+        return np.flatnonzero(self.y[: self.size] >= 0)
 
     def limit(self) -> int:
         """Memory rows that may be held: fewer where features and classes are many."""
-        return min(self.size, max(self.recent, ROOM // max(1, self.z.shape[1] + 2 * self.whole.shape[1])))
+        return min(self.size, max(self.recent, ROOM // max(1, len(self.centre) + 2 * self.hot.shape[1])))
 
     def shrink(self, max_classes: int) -> None:
         """Let go of rows beyond the limit, the largest (context, class) bucket first, its lowest key."""
-        while len(live := np.flatnonzero(self.y[: self.size] >= 0)) > self.limit():
+        while len(live := self.live()) > self.limit():
             bucket = self.owner[live] * max_classes + self.y[live]
             rows = live[bucket == np.argmax(np.bincount(bucket))]
             j = rows[np.argmin(self.key[rows])]
-            self.y[j], self.owner[j], self.whole[j], self.part[j] = -1, 0, 0.0, 0.0
-            self._groups = None
+            self.y[j], self.owner[j], self.kernel[:, j] = -1, FAST, 0.0
+            self.hot[j], self.beyond[:, j] = 0.0, BEYOND
 
     def store(self, i: int, e: int, key: float, max_classes: int) -> int | None:
         """Keep ring row i for context e; the largest (context, class) bucket gives way. Its place, None if it is not kept."""
         m, c = self.size, int(self.y[i])
         j = int(self.y[:m].argmin())
-        live = np.flatnonzero(self.y[:m] >= 0)
+        live = self.live()
         if self.y[j] >= 0 or len(live) >= self.limit():
-            bucket = np.where(self.y[:m] >= 0, self.owner[:m] * max_classes + self.y[:m], -1)
-            n = np.bincount(bucket[live])
+            bucket = self.owner[live] * max_classes + self.y[live]
+            n = np.bincount(bucket)
             mine = e * max_classes + c
-            big = mine if mine < len(n) and n[mine] >= n.max() else int(np.argmax(n))
-            rows = np.flatnonzero(bucket == big)
-            j = int(rows[np.argmin(self.key[rows])])
+            big = mine if mine < len(n) and n[mine] >= n.max() else int(n.argmax())
+            rows = live[bucket == big]
+            j = int(rows[self.key[rows].argmin()])
             if big == mine and self.key[j] > key:
                 return None
-        self.z[j], self.square[j], self.norm[j] = self.z[i], self.square[i], self.norm[i]
-        self.y[j], self.owner[j], self.step[j], self.key[j] = c, e, self.step[i], key
-        self.whole[j] = self.part[j] = 0.0
-        self._groups = None
+        self.table[j] = self.table[i]
+        self._put(j, c, e, int(self.step[i]))
+        self.key[j] = key
+        self.kernel[:, j] = 0.0
         return j
 
     def rehearsal(self, draws: Array) -> Array:
         """Memory rows to rehearse, classes drawn evenly."""
-        live = np.flatnonzero(self.y[: self.size] >= 0)
+        live = self.live()
         if len(live) < 2 or not len(draws):
             return live[:0]
         y = self.y[live]
         p = (1.0 / np.maximum(1, np.bincount(y)))[y].cumsum()
-        out: Array = live[p.searchsorted(draws * p[-1]).clip(0, len(live) - 1)]
+        out: Array = live[np.minimum(p.searchsorted(draws * p[-1]), len(live) - 1)]
         return out
 
     def block(self, new: list[int], e: int, draws: Array) -> Array:
         """Memory rows to settle: the new ones and one a draw, half of these from context e."""
-        live = np.flatnonzero(self.y[: self.size] >= 0)
+        live = self.live()
         block = live[(draws * len(live)).astype(np.int64)]
         mine = live[self.owner[live] == e]
         if len(mine):
             some = len(draws) // 2
             block[:some] = mine[(draws[:some] * len(mine)).astype(np.int64)]
-        return np.unique(np.append(block, np.asarray(new, np.int64)))
+        return np.array(sorted({*block.tolist(), *new}), np.int64)
 
     # -- rows out -----------------------------------------------------------------------------------------------------
 
@@ -232,15 +235,10 @@ class Memory:
         out: Array = (self.owner[: self.size] == e) & (self.y[: self.size] >= 0)
         return out
 
-    def distances(self, z: Array) -> Array:
-        """Squared distance of every row to z; infinite for free places."""
-        d: Array = np.maximum(self.norm - 2 * (self.z @ z) + z @ z, 0)
-        d[self.y < 0] = np.inf
-        return d
-
     def nearest(self, z: Array, top: int, labels: list[Any], first: int) -> list[dict[str, Any]]:
         """The memory rows closest to z: class, context, step, distance in standard deviations."""
-        d = self.distances(z)[: self.size]
+        d = ((self.z[: self.size] - z) ** 2).sum(1)
+        d[self.y[: self.size] < 0] = np.inf
         out = []
         for i in np.argsort(d, kind="stable")[: min(top, int((self.y[: self.size] >= 0).sum()))].tolist():
             about = round(float(np.sqrt(d[i])), 3)

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 
 Array: TypeAlias = npt.NDArray[Any]
+FAST, WHOLE, FIRST = 0, 1, 2  # experts; contexts follow from FIRST
 STEP = 0.3  # of the logarithm of a relevance, a label
 FEW = 0.5  # votes that are spread over all classes
 FAINT = 0.01  # added to the sums of kernels
 BEYOND = np.float32(1e12)  # a squared distance beyond any
+HALFWAY = np.float32(1e11)  # what lies nearer is a distance
+FAINTEST = -60.0  # logarithm of the least kernel: below it products are subnormal, which is slow
 REACH = 4.0  # most that the logarithm of a relevance may be
 SHARP = 6.0  # nearest rows count exp(-SHARP * relevance-weighted squared distance / features)
 
@@ -41,26 +44,35 @@ def trim(a: Array) -> Array:
     return out
 
 
-def linear_step(w: Array, q: Array, e: int, z: Array, c: npt.NDArray[np.int64], keep: float = 1.0) -> None:
+def linear_step(wq: Array, e: int, z1: Array, square1: Array, c: Array, keep: float = 1.0) -> None:
     """One versus rest logistic posterior of expert `e`, diagonal, by assumed-density filtering (online EWC's form).
 
     Parameters
     ----------
-    w, q
-        Means and precisions [expert, class, feature + 1].
-    z, c
-        Scaled samples [n, feature] and their classes [n].
+    wq
+        Means and precisions [2, expert, class, feature + 1].
+    z1, square1, c
+        Scaled samples and 1, their squares and 1 [n, feature + 1], and their classes, 1 where it is [n, class].
     keep
         Share of the precision that is kept, not below that of the prior (1).
     """
-    z1 = np.ones((len(z), z.shape[1] + 1), np.float32)
-    z1[:, :-1] = z
-    p = 1 / (1 + np.exp(-np.minimum(np.maximum(z1 @ w[e].T, -30), 30)))
-    error = -p
-    error[np.arange(len(c)), c] += 1.0
-    old = q[e] if keep == 1.0 else np.maximum(keep * q[e], 1.0)
-    q[e] = trim(old + (p * (1 - p)).T @ (z1 * z1))
-    w[e] = trim(w[e] + error.T @ z1 / q[e])
+    new = wq[:, e].copy()
+    w, q = new
+    p = logistic(z1 @ w.T)
+    if keep != 1.0:
+        np.maximum(keep * q, 1.0, out=q)
+    q += (p - p * p).T @ square1
+    w += (c - p).T @ z1 / q
+    wq[:, e] = trim(new)
+
+
+def logistic(a: Array) -> Array:
+    """1 / (1 + exp(-a)), in place."""
+    np.negative(a, out=a)
+    np.minimum(a, 30, out=a)
+    np.exp(a, out=a)
+    a += 1.0
+    return np.reciprocal(a, out=a)
 
 
 def carried(w: Array, factor: Array, shift: Array) -> Array:
@@ -73,8 +85,8 @@ def carried(w: Array, factor: Array, shift: Array) -> Array:
 
 def most_alike(rows: Memory, w: Array, contexts: list[int]) -> tuple[int, int]:
     """The two of these contexts whose linear parts agree best on their memory rows."""
-    live = np.flatnonzero(rows.y[: rows.size] >= 0)
-    z1 = np.column_stack([rows.z[live], np.ones(len(live), np.float32)])
+    live = rows.live()
+    z1 = rows.table[live, : w.shape[2]]
     said = {e: np.argmax(z1 @ w[e].T, 1) for e in contexts}
 
     def agree(a: int, b: int) -> float:
@@ -84,92 +96,122 @@ def most_alike(rows: Memory, w: Array, contexts: list[int]) -> tuple[int, int]:
     return max(((a, b) for a in contexts for b in contexts if a < b), key=lambda ab: agree(*ab))
 
 
-def relevance_step(theta: Array, d: Array, same: Array, ask: Array, z: Array, square: Array, rate: float) -> Array:
-    """Which features make rows alike: one step of neighbourhood components analysis with a diagonal metric.
+def pull(d: Array, same: Array, rate: float) -> Array:
+    """How far rows that answer are picked more often than rows of one's own class would be [n, m].
 
-    Goldberger et al. 2004: gradient of the mean log probability that rows pick their own class from the others, in theta =
-    log relevance.
+    Neighbourhood components analysis (Goldberger et al. 2004): the gradient, in -rate * d, of the mean log probability that rows
+    pick their own class from the others.
 
     Parameters
     ----------
-    theta
-        Log relevance [feature].
-    d, same
-        Squared distance by relevance from the rows that ask to those that answer (infinite where it may not answer) and
-        whether they are of one class [n, m].
-    ask, z, square
-        Scaled rows that ask [n, feature], that answer [m, feature], and their squares.
+    d
+        Squared distances by relevance from the rows that ask to those that answer, `BEYOND` where one may not answer [n, m];
+        overwritten.
+    same
+        1 where they are of one class, else 0 [n, m].
     rate
         Factor of the squared distance in the kernel.
     """
-    k = np.exp(-rate * (d - np.minimum(d.min(1, keepdims=True), BEYOND)))
+    ones = np.ones(d.shape[1], np.float32)  # a product is faster than a sum
+    d -= np.minimum(d.min(1), HALFWAY)[:, None]
+    d *= -rate
+    k = np.exp(np.maximum(d, FAINTEST, out=d), out=d)
     hit = k * same
-    a = k / (k.sum(1, keepdims=True) + FAINT) - hit / (hit.sum(1, keepdims=True) + FAINT)
-    g = a.sum(1) @ (ask * ask) - 2 * (ask * (a @ z)).sum(0) + a.sum(0) @ square
-    out: Array = half(np.minimum(np.maximum(theta + (STEP * rate / len(ask)) * np.exp(theta) * g, -REACH), REACH))
+    k /= (k @ ones + FAINT)[:, None]
+    hit /= (hit @ ones + FAINT)[:, None]
+    k -= hit
+    return k
+
+
+def spread(a: Array, ask: Array, table: Array) -> Array:
+    """Sum over the rows that answer of a (ask - z)^2 [n, feature], from `a` [n, m], `ask` [n, feature], `Memory.table` [m, ...]."""
+    f = ask.shape[1]
+    sums = a @ table
+    out: Array = sums[:, f : f + 1] * (ask * ask) - 2 * ask * sums[:, :f] + sums[:, f + 1 : -1]
     return out
 
 
-def apart(ask: Array, r: Array, z: Array, square: Array) -> Array:
-    """Squared distances by relevance `r` ([feature], or one a row that asks) [n, m]."""
-    d: Array = ((ask * ask) * r).sum(1)[:, None] - 2 * ((ask * r) @ z.T)
-    d += (square @ r)[None] if r.ndim == 1 else r @ square.T
-    return np.maximum(d, 0, out=d)
+def uphill(theta: Array, g: Array) -> Array:
+    """Log relevance after a step along the gradient `g` in relevance."""
+    return half(np.minimum(np.maximum(theta + STEP * np.exp(theta) * g, -REACH), REACH))
+
+
+def relevances(theta: Array) -> Array:
+    """Relevance of the features by each expert, to tell contexts apart, and all alike: plain distance [expert + 2, feature]."""
+    r = np.ones((len(theta) + 1, theta.shape[1]), np.float32)
+    np.exp(theta, out=r[:-1])
+    return r
 
 
 def breadth(r: Array, rows: Memory) -> Array:
-    """Mean relevance of the features that are not constant [expert]: kernel machines take relevance by its proportions."""
-    out: Array = r @ (rows.inverse > 0) / rows.active()
-    return np.maximum(out, 1e-3)
+    """Mean relevance of the features that are not constant: kernel machines take relevance by its proportions."""
+    out: Array = np.maximum(r @ rows.varies / np.float32(rows.active), 1e-3)
+    return out
 
 
-def settle(rows: Memory, block: Array, theta: Array, whole: int, gamma: float, ridge: float, e: int) -> None:
+def settle(rows: Memory, block: Array, theta: Array, gamma: float, ridge: float, e: int) -> None:
     """Learn from memory rows `block`: kernel machines, and what makes rows alike.
 
     One block Gauss-Seidel step of each kernel ridge regression: all memory rows together by plain distance, and each context's
-    own rows by its relevance. One step of the relevance of context `e`, of the whole memory, and of the last row of `theta`:
-    features that tell the contexts apart.
+    own rows by its relevance. One step of the relevance of the whole memory, of the last row of `theta` (features that tell the
+    contexts apart), and of context `e`.
     """
-    m, n, active = rows.size, len(block), rows.active()
-    z, square, y, own = rows.z[:m], rows.square[:m], rows.y[:m], rows.owner[:m]
-    ask, yb, ob = z[block], y[block], own[block]
-    there, i = np.where(y < 0, np.inf, 0.0).astype(np.float32), np.arange(n)
-    r = np.exp(theta)
-    kin = ob[:, None] == own
-    d = np.empty((4, n, m), np.float32)  # plain, own, whole, context
-    d[0] = apart(ask, np.ones_like(r[0]), z, square)
-    d[1] = np.where(kin, apart(ask, r[ob], z, square), np.inf)
-    d[2], d[3] = apart(ask, r[whole], z, square), apart(ask, r[-1], z, square)
-    d += there
-    k = np.exp((-gamma / active) * d[:2] / np.stack([np.ones_like(block), breadth(r, rows)[ob]])[:, :, None])
-    n_classes = rows.whole.shape[1]
-    target = np.full((n, n_classes), -1.0 / n_classes, np.float32)
-    target[i, yb] += 1.0
-    held = np.stack([rows.whole[:m], rows.part[:m]])
+    m, n, f, rate = rows.size, len(block), theta.shape[1], SHARP / rows.active
+    table = rows.table[:m]
+    ask, owner, i = table[block, :f], rows.owner[block], np.arange(n)
+    mine = (owner == e).nonzero()[0]
+    r = relevances(theta)
+    square = r @ table[:, f + 1 : -1].T  # [relevance, row]
+    square[:-2] += rows.beyond[:, :m]
+    square[-2:] += rows.beyond[WHOLE, :m]
+    by = np.ones((4, n, f), np.float32)  # plain, own, whole, context
+    by[1], by[2], by[3] = r[owner], r[WHOLE], r[-2]
+    by *= ask
+    d = ((-2.0 * by).reshape(-1, f) @ table[:, :f].T).reshape(4, n, m)
+    d += np.einsum("kif,if->ki", by, ask)[:, :, None]
+    d[0] += square[-1]
+    d[1] += square[owner]
+    d[2] += square[WHOLE]
+    d[3] += square[-2]
+    np.maximum(d, 0, out=d)
+    near = np.concatenate((d[2], d[3], d[1, mine]))
+    width = np.ones((2, n), np.float32)
+    width[1] = breadth(r, rows)[owner]
+    _solve(rows, block, d[:2], -gamma / rows.active / width, ridge)
+    which = np.concatenate((i, i, mine))
+    near[np.arange(len(which)), block[which]] = BEYOND
+    same = rows.hot[block] @ rows.hot[:m].T
+    kin = (rows.owner[:m] == owner[:, None]).astype(np.float32)
+    g = spread(pull(near, np.concatenate((same, kin, same[mine])), rate), ask[which], table)
+    at, start = ([WHOLE, -1, e], [0, n, 2 * n]) if len(mine) else ([WHOLE, -1], [0, n])
+    g = np.add.reduceat(g, start) * np.array([rate / n, rate / n, rate / max(1, len(mine))], np.float32)[: len(at), None]
+    theta[at] = uphill(theta[at], g)
+
+
+def _solve(rows: Memory, block: Array, d: Array, scale: Array, ridge: float) -> None:
+    """Kernel coefficients of `block` that fit, the others held: `d` squared distances to all memory rows [2, n, m]."""
+    n_classes, i = rows.hot.shape[1], np.arange(len(block))
+    d *= scale[:, :, None]
+    k = np.exp(np.maximum(d, FAINTEST, out=d), out=d)
+    held = rows.kernel[:, : rows.size]
+    mine = held[:, block]
     left = k[:, :, block]
     left[:, i, i] += ridge
-    change = np.linalg.solve(left, target - k @ held - ridge * held[:, block])
-    change = short(np.minimum(np.maximum(held[:, block] + change, -1000), 1000))
-    rows.whole[block], rows.part[block] = change
-    d[:, i, block] = np.inf
-    same, rate = yb[:, None] == y, SHARP / active
-    mine = ob == e
-    theta[whole] = relevance_step(theta[whole], d[2], same, ask, z, square, rate)
-    theta[-1] = relevance_step(theta[-1], d[3], kin, ask, z, square, rate)
-    if mine.any():
-        theta[e] = relevance_step(theta[e], d[1][mine], same[mine], ask[mine], z, square, rate)
+    change = mine + np.linalg.solve(left, rows.hot[block] - 1.0 / n_classes - k @ held - ridge * mine)
+    rows.kernel[:, block] = short(np.minimum(np.maximum(change, -1000), 1000))
 
 
 def present_relevance(rows: Memory, theta: Array, z: Array, c: int, keep: float) -> Array:
     """Log relevance of the features in the last samples, when a new one of class `c` asks the ring."""
-    m = rows.size
-    y = rows.y[m:]
+    ring, f = rows.table[rows.size :], len(z)
     theta = theta * np.float32(keep)
-    if (y < 0).all():
-        return theta
-    d = apart(z[None], np.exp(theta), rows.z[m:], rows.square[m:])
-    d[:, y < 0] = np.inf
-    return relevance_step(theta, d, (y == c)[None], z[None], rows.z[m:], rows.square[m:], SHARP / rows.active())
+    r = np.exp(theta)
+    rz = r * z
+    d = ring[:, f + 1 : -1] @ r - 2 * (ring[:, :f] @ rz) + rz @ z
+    np.maximum(d, 0, out=d)
+    d += rows.beyond[FAST, rows.size :]
+    rate = SHARP / rows.active
+    return uphill(theta, rate * spread(pull(d[None], rows.hot[None, rows.size :, c], rate), z[None], ring)[0])
 
 
 class Said(NamedTuple):
@@ -181,37 +223,43 @@ class Said(NamedTuple):
     known: Array  # classes that an expert has rows of [expert, class]
 
 
-def recalled(rows: Memory, z: Array, theta: Array, whole: int, gamma: float, k_gate: int, n_classes: int) -> Said:
+def recalled(rows: Memory, z: Array, theta: Array, gamma: float, k_gate: int) -> Said:
     """Ask the memory rows.
 
     A row votes with exp(-SHARP d / features), d beyond the nearest one; FEW votes are spread over all classes. In the whole
     memory the more rows a class has, the less each counts (square root), because reservoirs balance classes only while full.
     """
-    n_experts = len(theta) - 1
-    kernel = np.full((n_experts, n_classes), 1.0 / n_classes)
-    groups = rows.groups(n_classes)
-    order, active, n = groups.order, rows.active(), n_experts * n_classes
-    if not len(order):
-        return Said(kernel, kernel.copy(), np.zeros(n_experts), np.zeros((n_experts, n_classes)))
-    r = np.exp(theta)
-    away = rows.square @ r.T
-    away -= 2 * (rows.z @ (r * z).T)
-    away += r @ (z * z)
-    mine = np.maximum(away[order, groups.own], 0)
-    all_d = np.maximum(away[order, whole], 0)
-    k = np.exp((-SHARP / active) * (mine - np.minimum.reduceat(mine, groups.start).repeat(groups.size)))
-    some = np.bincount(groups.bucket, k, n).reshape(n_experts, n_classes)
-    k = np.exp((-SHARP / active) * (all_d - all_d.min()))
-    some_whole = np.bincount(groups.y, k, n_classes) / np.sqrt(np.maximum(1, groups.classes))
-    some[whole] = some_whole * (k.sum() / some_whole.sum())
-    votes = (some + FEW / n_classes) / (some.sum(1, keepdims=True) + FEW)
-    k = np.exp((-gamma / active) * mine / breadth(r, rows)[groups.own])
-    kernel[groups.present] += np.add.reduceat(k[:, None] * rows.part[order], groups.start)
-    plain = np.maximum((rows.norm - 2 * (rows.z @ z))[order] + z @ z, 0)
-    kernel[whole] += np.exp((-gamma / active) * plain) @ rows.whole[order]
-    kernel = np.maximum(kernel, 0.02)
+    f, n_experts, n_classes, scale = len(z), len(theta) - 1, rows.hot.shape[1], 1.0 / rows.active
+    r = relevances(theta)
+    ask = np.zeros((n_experts + 2, 2 * f + 2), np.float32)
+    rz = r * z
+    ask[:, :f], ask[:, f], ask[:, f + 1 : -1] = -2.0 * rz, rz @ z, r
+    d = ask @ rows.table.T  # squared distance to every row by each relevance
+    np.maximum(d, 0, out=d)
+    d[:-2] += rows.beyond
+    d[-2:] += rows.beyond[WHOLE]
+    own = d[:-2]
+    k = own - np.minimum(own.min(1), HALFWAY)[:, None]
+    k *= -SHARP * scale
+    some = np.exp(k, out=k) @ rows.hot
+    known = np.bincount(rows.owner * (n_classes + 1) + rows.y + 1, minlength=n_experts * (n_classes + 1))
+    known = known.reshape(n_experts, -1)[:, 1:]
+    fair = some[WHOLE] / np.sqrt(np.maximum(1, known.sum(0)))
+    some[WHOLE] = fair * (some[WHOLE].sum() / max(float(fair.sum()), 1e-30))
+    some += FEW / n_classes
+    votes = some / some.sum(1, keepdims=True)
+    width = breadth(r[:-2], rows)
+    own[WHOLE], width[WHOLE] = d[-1], 1.0
+    own *= (-gamma * scale / width)[:, None]
+    k = np.exp(own, out=own)
+    kernel = k @ rows.kernel[1]
+    kernel[WHOLE] = k[WHOLE] @ rows.kernel[0]
+    kernel += 1.0 / n_classes
+    np.maximum(kernel, 0.02, out=kernel)
     kernel /= kernel.sum(1, keepdims=True)
-    k_gate = min(k_gate, len(order))
-    near = np.bincount(groups.own[np.argpartition(away[order, -1], k_gate - 1)[:k_gate]], minlength=n_experts) / k_gate
-    known = (np.bincount(groups.bucket, minlength=n) > 0).reshape(n_experts, n_classes).astype(np.float64)
-    return Said(votes, kernel, near, known)
+    near = np.zeros(n_experts)
+    k_gate = min(k_gate, int(known.sum()))
+    if k_gate:
+        nearest = d[-2].argpartition(k_gate - 1)[:k_gate]
+        near = np.bincount(rows.owner[nearest], minlength=n_experts) / k_gate
+    return Said(votes, kernel, near, (known > 0).astype(np.float64))

@@ -37,10 +37,11 @@ def dump(model: RecallClassifier) -> bytes:
     arrays: dict[str, Any] = {
         "place": live.astype(np.int32), "codes": rows.z[both].astype(np.float16), "y": rows.y[both].astype(np.int8),
         "owner": rows.owner[live].astype(np.int8), "step": rows.step[both].astype(np.int32), "key": rows.key[live].astype(np.float16),
-        "whole": rows.whole[live].astype(np.float16), "part": rows.part[live].astype(np.float16),
+        "whole": rows.kernel[0, live].astype(np.float16), "part": rows.kernel[1, live].astype(np.float16),
         "centre": rows.centre, "inverse": rows.inverse, "theta": model._theta.astype(np.float16),
         "count": columns.count, "mean": columns.mean, "m2": columns.m2,
-        "w": model._w[model._used], "q": model._q[model._used], "used": model._used, "sub": model._sub, "logw": model._logw,
+        "w": model._linear[0, model._used], "q": model._linear[1, model._used], "used": model._used,
+        "sub": model._sub, "logw": model._logw,
         "past": model._past, "usual": model._usual, "seen": model._seen, "losses": model._losses,
     }  # fmt: skip
     return packing.pack(KIND, VERSION, meta, arrays, delta=("step", "place"))
@@ -94,12 +95,12 @@ def _build(cls: type[Any], meta: Any, arrays: packing.Arrays) -> Any:
     model._theta = packing.take(arrays, "theta", "<f2", e + 1, d).astype(np.float32)
     if (np.abs(model._theta) > REACH).any() or (np.abs(rows.z) > FAR).any():
         raise StateError("state of recall has a number out of range")
-    for name in ("_w", "_q"):
-        full = np.full((e, c, d + 1), 0.0 if name == "_w" else 1.0, np.float32)
-        full[model._used] = packing.take(arrays, name[1:], "<f4", n_used, c, d + 1)
-        setattr(model, name, full)
+    model._linear = np.zeros((2, e, c, d + 1), np.float32)
+    model._linear[1] = 1.0
+    for i, name in enumerate("wq"):
+        model._linear[i, model._used] = packing.take(arrays, name, "<f4", n_used, c, d + 1)
     packing.done(arrays)
-    if (model._q < 1.0).any() or (columns.m2 < 0).any() or (columns.count < 0).any() or (model._seen < 0).any():
+    if (model._linear[1] < 1.0).any() or (columns.m2 < 0).any() or (columns.count < 0).any() or (model._seen < 0).any():
         raise StateError("state of recall has a number out of range")
     if not model._used[[0, 1, model._current]].all() or (rows.inverse < 0).any() or not model._used[rows.owner].all():
         raise StateError("state of recall contradicts itself")
@@ -137,15 +138,17 @@ def _take_rows(rows: Any, arrays: packing.Arrays, d: int, c: int, e: int) -> Non
         raise StateError("state of recall has rows out of place")
     both = np.append(place, np.arange(rows.size, rows.size + rows.recent))
     rows.centre, rows.inverse = packing.take(arrays, "centre", "<f4", d), packing.take(arrays, "inverse", "<f4", d)
-    rows.z = np.zeros((rows.size + rows.recent, d), np.float32)
-    rows.z[both] = packing.take(arrays, "codes", "<f2", len(both), d)
-    rows.squares()
+    z = np.zeros((rows.size + rows.recent, d), np.float32)
+    z[both] = packing.take(arrays, "codes", "<f2", len(both), d)
+    rows.fill(z)
     rows.y[both] = packing.take(arrays, "y", "|i1", len(both))
     rows.owner[place] = packing.take(arrays, "owner", "|i1", n)
     rows.step[both] = packing.take(arrays, "step", "<i4", len(both))
     rows.key[place] = packing.take(arrays, "key", "<f2", n)
-    rows.whole, rows.part = np.zeros((rows.size + rows.recent, c), np.float32), np.zeros((rows.size + rows.recent, c), np.float32)
-    rows.whole[place] = packing.take(arrays, "whole", "<f2", n, c)
-    rows.part[place] = packing.take(arrays, "part", "<f2", n, c)
+    rows.kernel = np.zeros((2, rows.size + rows.recent, c), np.float32)
+    for i, name in enumerate(("whole", "part")):
+        rows.kernel[i, place] = packing.take(arrays, name, "<f2", n, c)
     if (rows.y >= c).any() or (rows.y[place] < 0).any() or (rows.owner[place] < 2).any() or (rows.owner >= e).any():
         raise StateError("state of recall names an unknown class or context")
+    rows.hot = np.zeros((rows.size + rows.recent, c), np.float32)
+    rows.belong()

@@ -75,6 +75,7 @@ class Recogniser:
         self.recent = 0.0  # the same over the last few answers
         self.on = False
         self.n_late = 0  # answers that came after their day had been learned, or when too many waited
+        self._written = (0, b"")  # labels learned when the model was last written, and its bytes
 
     def answer(self, event_id: str, time: int, label: str, oldest: int) -> bool:
         """Keep an answer about `time` (ms) until its day is over; True if it is new and not too late.
@@ -129,10 +130,17 @@ class Recogniser:
             "confidence": round(1.0 - entropy / math.log(len(proba)), 4) if len(proba) > 1 else 0.0,
         }
 
+    def written(self) -> bytes:
+        """Bytes of the model, written anew only where it has learned; empty before the first answer."""
+        n = self.model.n_learned
+        if n and self._written[0] != n:
+            self._written = (n, self.model.dump())
+        return self._written[1] if n else b""
+
     def state(self) -> dict[str, Any]:
         """Everything known, as JSON data."""
         return {
-            "version": VERSION, "model": base64.b64encode(self.model.dump()).decode() if self.model.n_learned else None,
+            "version": VERSION, "model": base64.b64encode(self.written()).decode() if self.model.n_learned else None,
             "waiting": self.waiting, "known": self.known, "counts": [self.counts[c] for c in CLASSES], "lead": self.lead,
             "weight": self.weight, "recent": self.recent, "on": self.on, "n_late": self.n_late,
         }  # fmt: skip

@@ -14,9 +14,12 @@ RECORDS_OUT = Counter("kairos_records_out", "Records published", ["topic"], regi
 # counter: dead letters, by closed reason
 DEAD_LETTERS = Counter("kairos_dead_letters", "Records that could not be used", ["reason"], registry=REGISTRY)
 # counter: records that came from behind the hold, by topic: the one way in which live may differ from replay
+LOOKED_AHEAD = Counter("kairos_looked_ahead", "Times somebody in need was answered ahead of the log's clock", registry=REGISTRY)
 ORDER_BREAKS = Counter("kairos_order_breaks", "Records from behind the hold", ["topic"], registry=REGISTRY)
 # counter: offsets that retention deleted before they were read, by topic: data that is lost; must stay 0
 EXPIRED_RECORDS = Counter("kairos_expired_records", "Deleted by retention before they were read", ["topic"], registry=REGISTRY)
+# counter: records of which a copy would no longer be known though it came in time, by topic: the memory of the topic was full
+FORGOTTEN_RECORDS = Counter("kairos_forgotten_records", "Copies of these are no longer known", ["topic"], registry=REGISTRY)
 # gauge: records that are in Kafka and not read yet
 LAG_RECORDS = Gauge("kairos_lag_records", "Records not read yet", registry=REGISTRY)
 # gauge: seconds from the log's clock to now

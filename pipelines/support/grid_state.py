@@ -63,7 +63,7 @@ def _pulse_out(grid: MinuteGrid, top: int) -> Arrays:
         "hr_low": _scaled(low),
         "hr_high": _unlike(high, low),
         "hr_middle": _unlike(middle, low),
-        "hr_sum": grid.hr_sum[at] - n[at] * np.rint(low * MICRO).astype(np.int64),
+        "hr_sum": _sum_out(grid.hr_sum[at] - n[at] * np.rint(low * MICRO).astype(np.int64)),
     }
 
 
@@ -75,7 +75,7 @@ def _pulse_in(grid: MinuteGrid, top: int, arrays: Arrays) -> None:
     grid.hr_min[at] = low
     grid.hr_max[at] = _like(arrays["hr_high"], low)
     grid.hr_bpm[at] = _like(arrays["hr_middle"], low)
-    grid.hr_sum[at] = arrays["hr_sum"] + n[at] * np.rint(low * MICRO).astype(np.int64)
+    grid.hr_sum[at] = _sum_in(arrays["hr_sum"]) + n[at] * np.rint(low * MICRO).astype(np.int64)
 
 
 def _slots_out(grid: MinuteGrid, cut: int, top: int) -> Arrays:
@@ -95,6 +95,17 @@ def _slots_in(grid: MinuteGrid, cut: int, top: int, arrays: Arrays) -> None:
     low[np.flatnonzero(arrays["hr_n"])] = _floats(arrays["hr_low"])
     grid.slot_ms[cut:top].reshape(-1)[filled] = arrays["slot_ms"]
     grid.slot_bpm[cut:top].reshape(-1)[filled] = _like(arrays["slot_bpm"], np.repeat(low[cut:top], SLOTS)[filled])
+
+
+def _sum_out(micro: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Sums of whole beats as such, in 4 bytes; others as they are, in 8."""
+    whole, rest = np.divmod(micro, np.int64(MICRO))
+    return micro if rest.any() or (np.abs(whole) >= 2**31).any() else whole.astype(np.int32)
+
+
+def _sum_in(stored: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    sums = stored.astype(np.int64)
+    return sums if stored.dtype == np.int64 else sums * np.int64(MICRO)
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ def minute_table(user: str, columns: dict[str, npt.NDArray[Any]], days: DayClock
     }
     topic = TOPICS[TOPIC]
     kind = topic.value_type
+    fields |= _states(columns["state"], kind)
     value = pa.StructArray.from_arrays([fields[f.name].cast(f.type) for f in kind], fields=list(kind))
     envelope = {
         "user": pa.array([user]).take(pa.array(np.zeros(n, np.int32))),
@@ -62,6 +63,19 @@ def minute_table(user: str, columns: dict[str, npt.NDArray[Any]], days: DayClock
         "value": value,
     }
     return pa.table([envelope[f.name] for f in topic.table_schema], schema=topic.table_schema)
+
+
+def _states(found: npt.NDArray[np.object_], kind: pa.StructType) -> dict[str, pa.Array]:
+    """The optional fields of the personal recogniser, null in nearly all rows."""
+    at = {i: s for i, s in enumerate(found.tolist()) if s is not None}
+    out = {}
+    for name in ("state_prob", "state_context", "state_confidence"):
+        type_ = kind.field(name).type
+        given: list[Any] = [None] * len(found) if at else []
+        for i, s in at.items():
+            given[i] = list(s[name].items()) if name == "state_prob" else s[name]
+        out[name] = pa.array(given, type_) if at else pa.nulls(len(found), type_)
+    return out
 
 
 def _rounded(values: npt.NDArray[np.float64], digits: int) -> pa.Array:

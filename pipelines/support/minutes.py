@@ -7,6 +7,7 @@ arrival, so all their minutes are computed in one vectorised block; a late recor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from pipelines.support.worn import Worn
 HOUR_MS = 3_600_000
 LATE_MS = 24 * HOUR_MS
 NEVER = 2**62
+TEN = 10  # the personal recogniser is asked at the end of ten minutes of which one stood out
 
 
 class Minutes:
@@ -52,6 +54,7 @@ class Minutes:
         self.late_waiting = False
         self.pulse_ever = False
         self.touched_from = NEVER  # first minute (since 1970) whose evidence changed since `mark`
+        self.recognise: Callable[[int], dict[str, Any]] | None = None  # fields of a row by the instant of its end (ms), None = off
         self._arrivals = Arrivals()
         self._chunks: list[dict[str, npt.NDArray[Any]]] = []
 
@@ -201,7 +204,18 @@ class Minutes:
             "place": derived.place[rows],
             "place_confirmed": derived.place_sure[rows],
             "fixes": grid.fixes[rows],
+            "state": self._states(rows),
         })  # fmt: skip
+
+    def _states(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+        """What the personal recogniser adds to these rows: a dict of fields, None for nearly all."""
+        out = np.empty(len(rows), object)
+        if self.recognise is not None:
+            for i in np.flatnonzero((self.grid.base + rows) % TEN == TEN - 1).tolist():
+                row = int(rows[i])
+                if self.derived.flag[max(0, row + 1 - TEN) : row + 1].any():
+                    out[i] = self.recognise((self.grid.base + row + 1) * MINUTE_MS) or None
+        return out
 
     def take_rows(self) -> dict[str, npt.NDArray[Any]] | None:
         """All rows said since the last call, as columns; None if there are none."""
@@ -340,11 +354,11 @@ class Minutes:
         meta, arrays = grid_state.dump(self.grid, (clock - LATE_MS) // MINUTE_MS - 2)
         anchor, fixes = self.whereabouts.dump()
         state = {
-            "grid": meta, "tick": self.tick, "signals": self.signals.state(), "fix": anchor, "worn": self.worn.reports,
+            "grid": meta, "tick": self.tick, "signals": self.signals.state(), "fix": anchor,
             "late": self.late_waiting, "pulse": self.pulse_ever, "touched_from": self.touched_from,
         }  # fmt: skip
         models = {"models": self.models.dump(), "nights": self.nights.dump()}
-        return state, arrays | fixes | {name: np.frombuffer(data, np.uint8) for name, data in models.items()}
+        return state, arrays | fixes | self.worn.dump() | {name: np.frombuffer(data, np.uint8) for name, data in models.items()}
 
     @staticmethod
     def load(state: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], days: Days, profile: Thresholds) -> Minutes:
@@ -356,7 +370,7 @@ class Minutes:
         if "nights" in arrays:  # not in states of before they were learned
             self.nights = RestingHeartRate.load(arrays["nights"].tobytes())
         self.whereabouts = Whereabouts.load(state["fix"], arrays)
-        self.worn = Worn(state["worn"])
+        self.worn = Worn.load(arrays) if "worn_time" in arrays else Worn(state["worn"])  # of before it was packed
         self.late_waiting = bool(state["late"])
         self.pulse_ever = bool(state["pulse"])
         self.touched_from = int(state["touched_from"])

@@ -6,6 +6,8 @@ A decision stands in the log before its notification; what is not sent has its r
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,9 @@ REASON = {
     "QUIET_HOURS": "QUIET_HOURS", "OPEN_CASE": "OPEN_CASE", "MODALITY_MISSING": "NOT_RECEPTIVE", "NOT_RECEPTIVE": "NOT_RECEPTIVE",
 }  # fmt: skip
 ITEM_ARMS = {"CLASSIC": "CLASSIC", "ADAPTIVE": "ADAPTIVE"}
+HELD_CALM = 0.8  # an episode that the personal recogniser takes for calm with this probability is no reason to ask …
+HELD_IN_A_ROW = 2  # … but after so many the next is asked all the same, so that answers go on judging the recogniser
+Recognised = Callable[[int], dict[str, float]]
 
 
 class Prompts:
@@ -44,11 +49,21 @@ class Prompts:
         self.decided: dict[str, int] = {}  # signal_id of an L1 decision → when
         self.open: dict[str, dict[str, Any]] = {}  # decision_id → {value, since}
         self.asked: dict[str, dict[str, Any]] = {}  # notification_id → {at, x} until answered
+        self.held = 0  # L1 points in a row that were held because the episode was taken for calm
 
     # -- L1 -----------------------------------------------------------------------------------------------------------
 
-    def check_in(self, signals: list[Signal], desk: Desk, minutes: Minutes, open_case: bool) -> None:
-        """L1: a heart-rate episode away from home, still going on or just over."""
+    def check_in(
+        self, signals: list[Signal], desk: Desk, minutes: Minutes, open_case: bool, recognised: Recognised = lambda t: {}
+    ) -> None:
+        """L1: a heart-rate episode away from home, still going on or just over.
+
+        Parameters
+        ----------
+        recognised
+            Instant (ms) → probability of the person's states by the personal recogniser, {} while its gate is closed. It can
+            hold a check-in, and nothing else; and receptivity and the decision record know it.
+        """
         for signal in signals:
             sid = signal_id(desk.user, "HR_EPISODE", None, signal.start)
             if sid in self.decided:
@@ -61,19 +76,35 @@ class Prompts:
             if fix is None or desk.now - end > ENDED_MS:
                 continue
             self.decided[sid] = desk.now
-            self._l1(signal, sid, fix, desk, minutes, open_case)
+            self._l1(signal, sid, fix, desk, minutes, open_case, recognised(signal.last or signal.start))
 
-    def _l1(self, signal: Signal, sid: str, fix: int, desk: Desk, minutes: Minutes, open_case: bool) -> None:
+    def _l1(
+        self, signal: Signal, sid: str, fix: int, desk: Desk, minutes: Minutes, open_case: bool, states: dict[str, float]
+    ) -> None:
         day_start = desk.day_start()
         left = min(self.limiter.left(day_start), self.limiter.l1_left(day_start))
-        situation = self._situation(desk, minutes, open_case, float(left), ("HEART_RATE", "LOCATION"), signal.start)
+        x = {f"state_{name.lower()}": p for name, p in states.items()}
+        situation = self._situation(
+            desk, minutes, open_case, float(left), ("HEART_RATE", "LOCATION"), signal.start, more=x
+        )
         if self.limiter.l1_too_soon(desk.now) and not situation.recent_prompt:
-            situation = trial.Situation(**{**situation.__dict__, "recent_prompt": True})
+            situation = replace(situation, recent_prompt=True)
+        situation = self._sharpened(situation, states)
         evidence = [cond.heart_rate(signal, sid), cond.away(fix), *cond.strain(minutes.strain(signal.start, desk.days))]
         message = Message(
             "L1", signal.start, "HEART_RATE", evidence, sid, signal.start, late=signal.late, model=NAME,
         )  # fmt: skip
-        self._decide("L1", (sid,), situation, message, desk, minutes)
+        self._decide("L1", (sid,), situation, message, desk, minutes, x)
+
+    def _sharpened(self, situation: trial.Situation, states: dict[str, float]) -> trial.Situation:
+        """Not receptive where the episode is taken for calm, unless two in a row have been held."""
+        if situation.reasons():
+            return situation
+        if states.get("CALM", 0.0) < HELD_CALM or self.held >= HELD_IN_A_ROW:
+            self.held = 0
+            return situation
+        self.held += 1
+        return replace(situation, receptive=False)
 
     # -- W1 -----------------------------------------------------------------------------------------------------------
 
@@ -109,7 +140,7 @@ class Prompts:
 
     def _situation(
         self, desk: Desk, minutes: Minutes, open_case: bool, left: float, needed: tuple[str, ...], t: int,
-        about: str = "ACTIVITY",
+        about: str = "ACTIVITY", more: dict[str, float] | None = None,
     ) -> trial.Situation:  # fmt: skip
         driving, vigorous = minutes.moving(desk.now)
         silent = minutes.silent(desk.now)
@@ -124,7 +155,7 @@ class Prompts:
             quiet=desk.quiet(),
             open_case=open_case,
             modalities_ok=not any(silent[m] for m in needed),
-            receptive=not vigorous and self.receptivity.receptive(self._x(desk, minutes)),
+            receptive=not vigorous and self.receptivity.receptive(self._x(desk, minutes) | (more or {})),
         )
 
     def _decide(
@@ -135,13 +166,15 @@ class Prompts:
         message: Message,
         desk: Desk,
         minutes: Minutes,
+        more: dict[str, float] | None = None,
     ) -> bool:
+        x = self._x(desk, minutes) | (more or {})
         profile = desk.profiles.effective(message.event_time)
         items = {arm: self._item(kind, arm, profile, desk) for arm in ITEM_ARMS}
         index = self.counts.get(kind, 0)
         self.counts[kind] = index + 1
         value = trial.decision(
-            desk.user, situation, dp_kind=kind, dp_index=index, trigger=trigger, features=dict(self._x(desk, minutes)),
+            desk.user, situation, dp_kind=kind, dp_index=index, trigger=trigger, features=x,
             study_key=desk.settings.study_key, items=items,
         )  # fmt: skip
         desk.emit("jitai.decision", desk.event_time, value, value["decision_id"], "DECISION")
@@ -154,7 +187,7 @@ class Prompts:
             desk.audit("SUPPRESSED", about, REASON[reasons[0]] if reasons else "ARM_NOTHING")
             return False
         said = Message(**{**message.__dict__, "decision_id": value["decision_id"], "arm": value["action"]})
-        return self._say(said, desk, self._x(desk, minutes)) is not None
+        return self._say(said, desk, x) is not None
 
     def _item(self, kind: str, arm: str, profile: Profile | None, desk: Desk) -> str | None:
         item = desk.item(kind, "USER", profile, arm, False)
@@ -230,7 +263,7 @@ class Prompts:
     def state(self) -> dict[str, Any]:
         return {
             "limiter": self.limiter.state(), "receptivity": self.receptivity.state(), "counts": self.counts, "decided": self.decided,
-            "open": self.open, "asked": self.asked,
+            "open": self.open, "asked": self.asked, "held": self.held,
         }  # fmt: skip
 
     @staticmethod
@@ -239,4 +272,5 @@ class Prompts:
         out.limiter = Limiter.from_state(state["limiter"])
         out.receptivity = Receptivity.from_state(state["receptivity"])
         out.counts, out.decided, out.open, out.asked = state["counts"], state["decided"], state["open"], state["asked"]
+        out.held = int(state.get("held", 0))  # not in states of before the recogniser was asked
         return out

@@ -89,6 +89,11 @@ class Recognition:
             value = {"modality": "RECOGNISER", "state": state, "since_time": desk.now, "reason": reason}
             desk.emit("monitoring.status", desk.now, value, "RECOGNISER", desk.now)
 
+    def states(self, t: int, minutes: Minutes, desk: Desk) -> dict[str, float]:
+        """Probability of each state in the ten minutes before instant `t` (ms); {} while the recogniser is off."""
+        found: dict[str, float] = self.of(t, minutes, desk).get("state_prob", {})
+        return found
+
     def of(self, t: int, minutes: Minutes, desk: Desk) -> dict[str, Any]:
         """Optional fields of a `risk.signal` about instant `t` (ms); {} while the recogniser is off."""
         if not self.model.on:

@@ -40,7 +40,7 @@ def pack(models: Models) -> tuple[bytes, list[dict[str, Any]]]:
     parts = {
         "hr_expected": (heart, models.heart.head.n_learned),
         "receptivity": (packing.pack("receptivity", 1, receptivity, {}), models.receptivity.n_prompts),
-        "recogniser": (packing.pack("recogniser", 1, recogniser, {}), models.recogniser.model.n_learned),
+        "recogniser": (models.recogniser.written(), models.recogniser.model.n_learned),
     }
     state = packing.pack(
         KIND,

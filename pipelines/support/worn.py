@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,16 @@ class Worn:
         times = np.array([t for t, _ in self.reports], np.int64)
         codes = np.array([WORN_UNKNOWN] + [c for _, c in self.reports], np.int8)
         return codes[np.searchsorted(times, when, side="right")]
+
+    def dump(self) -> dict[str, npt.NDArray[Any]]:
+        """`worn_time` (ms), `worn_code`; shape (n,)."""
+        times, codes = ([r[i] for r in self.reports] for i in (0, 1))
+        return {"worn_time": np.array(times, np.int64), "worn_code": np.array(codes, np.int8)}
+
+    @staticmethod
+    def load(arrays: dict[str, npt.NDArray[Any]]) -> Worn:
+        """What `dump` wrote."""
+        return Worn(zip(arrays["worn_time"].tolist(), arrays["worn_code"].tolist(), strict=True))
 
     def forget(self, before: int) -> None:
         """Reports before the instant (ms) go, save the last of them, which still holds."""

@@ -77,7 +77,7 @@ def build(
         `record: {topic, value}` for a ready-made record, and `arrives: "05-21 12:00"` on any single record.
     first_day, last_day
         First simulated day, not before 04-13 (a day is the same whenever the log begins); last simulated day;
-        default 05-23, for stories over days 05-31.
+        default 05-23, for stories over days 05-31, for longer ones two days after what is told last.
 
     Returns
     -------
@@ -99,7 +99,8 @@ def build(
     base = raw("base")
     first = instant(first_day)
     long = any("days" in event for event in story.events)
-    last = instant(last_day or (LAST_DAY_LONG if long else LAST_DAY_ACUTE))
+    told = max((instant(event["at"]) for event in story.events if "at" in event), default=0) // DAY * DAY + 2 * DAY
+    last = instant(last_day) if last_day else max(instant(LAST_DAY_LONG if long else LAST_DAY_ACUTE), told)
     days = (last - first) // DAY + 1
     history = base["history"]
     week = history["outings_day"]

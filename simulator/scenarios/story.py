@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from simulator.life import MINUTE
+from simulator.scenarios import lives
 
 FOLDER = Path(__file__).parent
 YEAR = 2026
@@ -27,7 +28,7 @@ VERBS = {
 WHEN = {"at", "from", "days"}
 CHANGES = {"status", "no", "replace_from", "run", "then_walk", "arrives", "search_at", "consent"}
 KEYS = {
-    *("like", "events", "events_add", "change", "without", "profile_add", "consents_replace"),
+    *("like", "events", "events_add", "change", "without", "profile_add", "consents_replace", "consents_add"),
     *("expect", "never", "contrast"),
 }
 PROGRAM_KEYS = {"program", "truth", "catalogue"}
@@ -95,7 +96,7 @@ def _read() -> dict[str, Any]:
 
 
 def raw(name: str) -> dict[str, Any]:
-    """A scenario as written (a copy); `base` is the common part.
+    """A scenario as written (a copy); `base` is the common part, `lives` (eight weeks) is made by its module.
 
     Raises
     ------
@@ -103,6 +104,8 @@ def raw(name: str) -> dict[str, Any]:
         No scenario of that name.
     """
     data = _read()
+    if name == "lives":
+        return lives.story()
     if name in PROGRAMS:
         known = PROGRAMS[name]
         return copy.deepcopy(data[known] if isinstance(known, str) else known)
@@ -169,6 +172,7 @@ def resolve(name: str, contrast: str | None = None) -> Story:
         del story.consents[consent_id]
     for consent_id, fields in data.get("consents_replace", {}).items():
         story.consents[consent_id] |= fields
+    story.consents |= data.get("consents_add", {})
     add_profile(story, data.get("profile_add", {}))
     _change(story, data.get("change", {}))
     if contrast is not None:

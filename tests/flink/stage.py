@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,10 +16,18 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from pipelines import graph
 from schemas import TOPICS
+from simulator.people import simulate
 
 SAID = tuple(sorted(n for n, t in TOPICS.items() if t.klass in ("OUT", "STATE") and n != "dlq"))  # dlq holds positions
 FOREVER = {"retention.ms": "-1", "message.timestamp.before.max.ms": str(2**63 - 1)}
 Key = tuple[str, str, int]
+Truth = tuple[dict[Key, bytes], int]  # output records of the replay, and its last instant
+
+
+def people(out: Path, how_many: int, days: int, seed: int) -> Path:
+    """A jsonl log of made-up people."""
+    simulate(out, how_many, days, seed, dt.date(2026, 3, 2), [], "jsonl", lambda done, total: None)
+    return out
 
 
 def make_topics(brokers: str, prefix: str, partitions: int) -> None:
@@ -68,7 +77,7 @@ def key_of(topic: str, record: dict[str, Any]) -> Key:
     return topic, record["event_id"], record["ingest_time"]
 
 
-def truth(log: Path, out: Path) -> tuple[dict[Key, bytes], int]:
+def truth(log: Path, out: Path) -> Truth:
     """Output records of the replay, and its last instant."""
     report = graph.replay([log], out)
     said = {}
@@ -99,10 +108,11 @@ class Verdict:
         return f"{counts} {told} repeated {dict(self.repeated)} dead letters {dict(self.letters)}"
 
 
-def judge(brokers: str, prefix: str, expected: dict[Key, bytes], until: int) -> Verdict:
+def judge(brokers: str, prefix: str, truth: Truth) -> Verdict:
     """Compare ids and bytes of what stands on the topics, up to an instant of the log's clock."""
     found: dict[Key, bytes] = {}
     verdict = Verdict()
+    expected, until = truth
     for r in read(brokers, [prefix + t for t in SAID]):
         record = orjson.loads(r.value)
         if record["ingest_time"] > until:
@@ -123,11 +133,15 @@ def judge(brokers: str, prefix: str, expected: dict[Key, bytes], until: int) -> 
     return verdict
 
 
-def await_clean(brokers: str, prefix: str, expected: dict[Key, bytes], until: int, seconds: float) -> Verdict:
-    """Judge again and again until all is there, or the time is over."""
+def backlog(brokers: str, prefix: str, partitions: int, log: Path) -> None:
+    """A log on topics of its own."""
+    make_topics(brokers, prefix, partitions)
+    produce(brokers, prefix, records(log))
+
+
+def assert_clean(brokers: str, prefix: str, truth: Truth, seconds: float) -> None:
+    """Judge again and again until all is there; fail when the time is over."""
     end = time.monotonic() + seconds
-    while True:
-        verdict = judge(brokers, prefix, expected, until)
-        if verdict.clean or time.monotonic() > end:
-            return verdict
+    while not (verdict := judge(brokers, prefix, truth)).clean:
+        assert time.monotonic() < end, str(verdict)
         time.sleep(2)

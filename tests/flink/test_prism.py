@@ -1,35 +1,31 @@
-"""The unbounded graph on Prism, Beam's Go runner for tests, where its binary is there (`KAIROS_PRISM` or on the path)."""
+"""The unbounded graph on Prism, Beam's Go runner for tests: its binary is built once where there is Go."""
 
 from __future__ import annotations
 
-import datetime as dt
-import os
-import shutil
-import threading
 from pathlib import Path
 
 import pytest
 
 from connectors.kafka.options import KafkaOptions
+from deploy.local import prism
 from deploy.local.broker import Broker
+from deploy.local.jars import StackError
 from pipelines.on_flink import on_prism
 from pipelines.stream_options import Stream
-from simulator.people import simulate
 from tests.flink import stage
 
-PRISM = os.environ.get("KAIROS_PRISM") or shutil.which("prism")
 
-
-@pytest.mark.soak
-@pytest.mark.skipif(PRISM is None, reason="no prism: go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0")
 def test_prism_gives_the_records_of_the_replay(broker: Broker, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    simulate(log, 2, 2, 5, dt.date(2026, 3, 2), [], "jsonl", lambda done, total: None)
-    said, last = stage.truth(log, tmp_path / "out")
-    stage.make_topics(broker.bootstrap, "pr-", 2)
-    stage.produce(broker.bootstrap, "pr-", stage.records(log))
+    try:
+        binary = prism.binary()
+    except StackError as error:
+        pytest.skip(str(error))
+    log = stage.people(tmp_path / "log", 2, 2, 5)
+    truth = stage.truth(log, tmp_path / "out")
+    stage.backlog(broker.bootstrap, "pr-", 2, log)
     stream = Stream(KafkaOptions(broker.bootstrap, prefix="pr-"), group="pr-kairos", form="json", lanes=2)
-    run = threading.Thread(target=lambda: on_prism(stream, str(PRISM)), daemon=True)
-    run.start()
-    verdict = stage.await_clean(broker.bootstrap, "pr-", said, last, 180)
-    assert verdict.clean, str(verdict)
+    run = on_prism(stream, str(binary))  # the binary is started by the runner, which only the main thread may do
+    try:
+        stage.assert_clean(broker.bootstrap, "pr-", truth, 180)
+    finally:
+        run.cancel()

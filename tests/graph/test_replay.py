@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.ingest import Pseudonyms
+from pipelines.ingest import Pseudonyms, seen
 from tests.graph.logs import (
     DAY,
     HOUR,
@@ -207,7 +207,7 @@ def test_the_report_has_the_shape_of_the_contract(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8")) == report
     assert {"records_in", "records_out", "dlq", "late", "people", "first", "last", "wall_s", "cpu_s"} <= set(report)
     assert (report["people"], report["first"]) == (1, T0 - 2 * HOUR)
-    assert report["late"] == {}
+    assert report["late"] == report["forgotten"] == {}
 
 
 def test_late_rows_are_counted_by_topic(tmp_path: Path) -> None:
@@ -216,6 +216,20 @@ def test_late_rows_are_counted_by_topic(tmp_path: Path) -> None:
         row("p1", "w", i, T0, {"bpm": 60.0, "quality": "LOCKED"}, T0 + late) for i, late in enumerate([0, DAY, DAY + 1])
     ]
     assert played(write(log, tmp_path / "log"), tmp_path / "out")["late"] == {"device.heart_rate": 1}
+
+
+def test_what_is_forgotten_for_want_of_room_is_in_the_report_whatever_the_slices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(seen.MOST, "device.heart_rate", 100)
+    log = control("p1")
+    log["device.heart_rate"] = [
+        row("p1", "w", 3 * i, T0 + i * MINUTE, {"bpm": 60.0, "quality": "LOCKED"}, T0 + i * MINUTE) for i in range(300)
+    ]
+    write(log, tmp_path / "log")
+    told = [played(tmp_path / "log", tmp_path / f"out-{n}", n)["forgotten"] for n in (7, 1_000_000)]
+    assert told[0] == told[1]
+    assert 200 <= told[0]["device.heart_rate"] <= 225
 
 
 # -- from, to ---------------------------------------------------------------------------------------------------------

@@ -83,13 +83,13 @@ def test_somebody_in_need_does_not_lose_the_turn_by_waiting_and_old_risk_in_a_ba
 
     old = Waiting(1)
     old.add("device.search_flag", search(T0), at=5.0, now=T0 + 30 * HOUR)
-    assert (old.risky, old.need) == (T0, None)
+    assert (old.risky, old.needs) == (T0, [])
     old.add("device.search_flag", search(T0 + 30 * HOUR), at=5.0, now=T0 + 30 * HOUR)
-    assert old.need == T0 + 30 * HOUR
+    assert old.needs == [T0 + 30 * HOUR]
     old.take(T0 + HOUR)
-    assert (old.risky, old.need) == (T0 + 30 * HOUR, T0 + 30 * HOUR), "it is still waited for"
+    assert (old.risky, old.needs) == (T0 + 30 * HOUR, [T0 + 30 * HOUR]), "it is still waited for"
     old.take(T0 + 30 * HOUR)
-    assert old.need is None
+    assert not old.needs
 
 
 def test_rows_that_decide_nothing_wait_for_the_minute_and_others_do_not() -> None:

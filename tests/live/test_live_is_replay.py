@@ -40,7 +40,7 @@ def test_machines_that_a_slice_has_no_time_for_run_in_the_next_and_nothing_shows
     run = live(options, tmp_path / "state.db", end, LiveOptions(slice_s=0.2, work_s=1e-6, in_memory=2))
     pressed = []
     tick = run.tick
-    run.tick = lambda: (tick(), pressed.append(run._pressed))[0]  # type: ignore[method-assign,func-returns-value]
+    run.tick = lambda: (tick(), pressed.append(run.turns.pressed))[0]  # type: ignore[method-assign,func-returns-value]
     run.run()
     run.close()
     assert any(pressed)

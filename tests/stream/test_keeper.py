@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import random
 from collections import Counter
 from pathlib import Path
@@ -21,7 +20,6 @@ from pipelines.keeper import Keeper, Mark
 from pipelines.learning.packing import StateError
 from pipelines.publish import outgoing
 from pipelines.settings import Settings
-from simulator.people import simulate
 from tests.flink import stage
 
 MINUTE = 60_000
@@ -89,13 +87,11 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("people") / "log"
-    simulate(out, 2, 2, 3, dt.date(2026, 3, 2), [], "jsonl", lambda done, total: None)
-    return out
+    return stage.people(tmp_path_factory.mktemp("people") / "log", 2, 2, 3)
 
 
 @pytest.fixture(scope="module")
-def truth(log: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[stage.Key, bytes], int]:
+def truth(log: Path, tmp_path_factory: pytest.TempPathFactory) -> stage.Truth:
     return stage.truth(log, tmp_path_factory.mktemp("replay") / "out")
 
 
@@ -133,7 +129,7 @@ def _live(log: Path, seed: int, *, live: bool, restarts: int) -> Engine:
 
 @pytest.mark.parametrize(("live", "restarts"), [(False, 0), (False, 5), (True, 3)])
 def test_parcels_timers_and_restarts_give_the_records_of_the_replay(
-    live: bool, restarts: int, log: Path, truth: tuple[dict[stage.Key, bytes], int]
+    live: bool, restarts: int, log: Path, truth: stage.Truth
 ) -> None:
     expected, last = truth
     engine = _live(log, 11, live=live, restarts=restarts)

@@ -74,6 +74,17 @@ def test_two_days_of_a_restless_pulse_are_small(every_s: int, most: int) -> None
     assert len(packing.pack("grid", 1, meta, arrays)) < most
 
 
+@pytest.mark.parametrize("bpm", [61.0, 61.5, 61.000002])
+def test_sums_of_whole_beats_take_four_bytes_and_sums_of_before_are_read(bpm: float) -> None:
+    grid = MinuteGrid(BASE)
+    hear(grid, [(0, 60.0, True), (1_000, bpm, True), (MINUTE_MS, 60.0, True)])
+    meta, arrays = grid_state.dump(grid, BASE)
+    assert arrays["hr_sum"].itemsize == (4 if bpm == 61 else 8)
+    assert contents(grid_state.load(meta, dict(arrays))) == contents(grid)
+    older = arrays | {"hr_sum": grid_state._sum_in(arrays["hr_sum"])}
+    assert contents(grid_state.load(meta, older)) == contents(grid)
+
+
 def test_a_grid_of_another_size_is_refused() -> None:
     meta, arrays = grid_state.dump(MinuteGrid(BASE), BASE)
     with pytest.raises(ValueError, match="size"):

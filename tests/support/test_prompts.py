@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from pipelines.support.evidence import MINUTE_MS
 from pipelines.support.places import OTHER
+from pipelines.support.prompts import Prompts
 from pipelines.trial import draw
 from tests.support.room import DAY, HOUR, MINUTE, NOON, WEDNESDAY, Room
 
@@ -222,3 +224,50 @@ def test_a_mood_after_two_hours_is_not() -> None:
     room.prompts.mood(4.0, room.desk.now, room.desk)
     (outcome,) = [v for v in room.values("jitai.decision") if v["stage"] == "OUTCOME"]
     assert outcome["outcome_missing_reason"] == "NOT_ANSWERED"
+
+
+# -- what the personal recogniser may do: hold a check-in, and nothing else ------------------------------------------------
+
+
+def taken_for(room: Room, calm: float, start: int) -> Room:
+    room.pulse(start, None)
+    states = {"CALM": calm, "STRESSED": 0.9 - 0.9 * calm, "PANIC": 0.1 - 0.1 * calm}
+    episodes = [s for s in room.minutes.hr_episodes(room.desk.now) if s.start == start]
+    room.prompts.check_in(episodes, room.desk, room.minutes, False, lambda t: states)
+    return room
+
+
+def decisions(room: Room) -> list[tuple[bool, list[str]]]:
+    return [(v["avail"], v["reasons_unavailable"]) for v in room.values("jitai.decision") if v["stage"] == "DECISION"]
+
+
+def test_an_episode_taken_for_calm_is_held_and_the_third_is_asked_all_the_same() -> None:
+    room = out_and_about()
+    room.prompts.limiter.l1_too_soon = lambda now: False  # type: ignore[method-assign]
+    room.prompts.limiter.recent = lambda now: False  # type: ignore[method-assign]
+    for i in range(4):
+        taken_for(room, 0.95, NOON - 10 * MINUTE - i * 1_000)
+        if i == 0:
+            held = Prompts.from_state(json.loads(json.dumps(room.prompts.state()))).held
+            assert held == 1
+    assert decisions(room) == [
+        (False, ["NOT_RECEPTIVE"]), (False, ["NOT_RECEPTIVE"]), (True, []), (False, ["NOT_RECEPTIVE"]),
+    ]  # fmt: skip
+    assert room.audits()[:2] == [("SUPPRESSED", "NOT_RECEPTIVE")] * 2
+
+
+def test_an_episode_not_clearly_calm_is_decided_as_without_a_recogniser_and_says_what_was_known() -> None:
+    plain, sharp = check_in(out_and_about()), taken_for(out_and_about(), 0.7, NOON - 10 * MINUTE)
+    before, after = only(plain), only(sharp)
+    known = {k: v for k, v in after["features"].items() if k.startswith("state_")}
+    assert set(known) == {"state_calm", "state_stressed", "state_panic"}
+    assert {**after, "features": {k: v for k, v in after["features"].items() if k not in known}} == before
+    assert not any(k.startswith("state_") for k in before["features"])
+
+
+def test_a_point_that_is_not_available_anyway_does_not_count_as_held() -> None:
+    room = out_and_about(research=False)
+    for i in range(3):
+        taken_for(room, 0.95, NOON - 10 * MINUTE - i * 1_000)
+    assert room.prompts.held == 0
+    assert all(reasons == ["NO_RESEARCH_CONSENT"] for _, reasons in decisions(room))
