@@ -79,7 +79,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
 
     Notes
     -----
-    Defaults were tuned on `benchmarks/forgetting`, seed 1; `docs/learning.md` has the figures of others.
+    Defaults were tuned on `benchmarks/forgetting`, seeds 1 and 5-8; `docs/learning.md` has the figures of others.
 
     Examples
     --------

@@ -28,7 +28,7 @@ from pipelines.support.worn import Worn
 HOUR_MS = 3_600_000
 LATE_MS = 24 * HOUR_MS
 NEVER = 2**62
-TEN = 10  # the personal recogniser is asked at the end of ten minutes of which one stood out
+TEN, RAISED = 10, 5  # the personal recogniser is asked at the end of ten minutes of which five stood out, as in an episode
 
 
 class Minutes:
@@ -214,7 +214,7 @@ class Minutes:
         if self.recognise is not None and flag[max(0, int(rows[0]) + 1 - TEN) : int(rows[-1]) + 1].any():
             for i in np.flatnonzero((self.grid.base + rows) % TEN == TEN - 1).tolist():
                 row = int(rows[i])
-                if flag[max(0, row + 1 - TEN) : row + 1].any():
+                if flag[max(0, row + 1 - TEN) : row + 1].sum() >= RAISED:
                     out[i] = self.recognise((self.grid.base + row + 1) * MINUTE_MS) or None
         return out
 

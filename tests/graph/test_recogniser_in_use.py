@@ -58,7 +58,7 @@ def test_the_gate_follows_a_life_that_changes_and_the_old_life_is_known_again(li
     other = last_word(lives, CHANGE + 10 * DAY, RETURN)  # a racing pulse means what it means in the life of now
     assert other.count("CALM") >= max(0.5 * len(other), 2 * other.count("PANIC"))
     minutes = [r["value"] for r in read(lives, "features.minute") if r["value"].get("state_prob")]
-    assert minutes  # of ten minutes of which one stood out, and only while the gate is open
+    assert minutes  # of ten minutes of which five stood out, and only while the gate is open
     assert all(v["start_time"] // 60_000 % 10 == 9 and told[0][0] - DAY < v["start_time"] for v in minutes)
     assert not [v for v in minutes if told[1][0] + DAY <= v["start_time"] < told[2][0] - DAY]
     assert all(abs(sum(v["state_prob"].values()) - 1) < 1e-3 and v["state_context"] for v in minutes)
