@@ -314,9 +314,11 @@ class Live:
         return done, states
 
     def _buried(self, done: list[Stepped]) -> list[dict[str, Any]]:
-        """Dead letters of ingest."""
+        """Dead letters of ingest; what it forgot early is counted."""
         out = []
         for s in done:
+            for topic, n in s.came.forgotten.items():
+                metrics.FORGOTTEN_RECORDS.labels(topic).inc(n)
             for topic, reason, name, event, arrival, file, line in s.came.dead:
                 metrics.DEAD_LETTERS.labels(reason).inc()
                 part = self._parts[file]

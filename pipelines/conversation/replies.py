@@ -25,23 +25,26 @@ MAX_POLICIES = 16
 
 
 def pool(
-    library: Library, locale: str, t: int, profile: Profile | None, conditions: Collection[str], **tags: str
-) -> tuple[list[Item], list[str]]:
+    library: Library, locale: str, t: int, profile: Profile | None, conditions: Collection[str],
+    only: Collection[str] | None = None, **tags: str,
+) -> tuple[list[Item], list[str]]:  # fmt: skip
     """Items that may be said at `t` (ms), one version of each, and ids that a rule holds back.
 
     Parameters
     ----------
     conditions
         What holds for the person; an item whose tag `contraindicated` names one of them is held back.
+    only
+        Ids that are asked for; None = all.
     tags
         That an item must have, e.g. `flow="NORMAL", intent="sleep"`.
     """
     disabled = profile.disabled if profile is not None else frozenset()
     best: dict[str, Item] = {}
-    for item in _replies(library, locale):
-        if not item.signature or not item.valid_from <= t < item.valid_to:
+    for item in _replies(library, locale, tuple(tags.items())):
+        if only is not None and item.item_id not in only:
             continue
-        if any(item.tags.get(k) != v for k, v in tags.items()):
+        if not item.signature or not item.valid_from <= t < item.valid_to:
             continue
         old = best.get(item.item_id)
         if old is None or (_version(item), item.valid_from) > (_version(old), old.valid_from):
@@ -57,19 +60,24 @@ def pool(
 
 
 _seen: weakref.WeakValueDictionary[int, Library] = weakref.WeakValueDictionary()
-_by_locale: dict[tuple[int, str], list[Item]] = {}
+Tags = tuple[tuple[str, str], ...]
+_by_tags: dict[tuple[int, str, Tags], list[Item]] = {}
 
 
-def _replies(library: Library, locale: str) -> list[Item]:
-    """Replies of a locale; looked up once for a library, which never changes."""
+def _replies(library: Library, locale: str, tags: Tags) -> list[Item]:
+    """Replies of a locale that have these tags; looked up once for a library, which never changes."""
     if _seen.get(id(library)) is not library:
-        for key in [k for k in _by_locale if k[0] not in _seen or k[0] == id(library)]:
-            del _by_locale[key]
+        for key in [k for k in _by_tags if k[0] not in _seen or k[0] == id(library)]:
+            del _by_tags[key]
         _seen[id(library)] = library
-    key = (id(library), locale)
-    if key not in _by_locale:
-        _by_locale[key] = [i for i in library.items if i.kind == "REPLY" and i.locale == locale]
-    return _by_locale[key]
+    key = (id(library), locale, tags)
+    if key in _by_tags:
+        return _by_tags[key]
+    found = [i for i in library.items if i.kind == "REPLY" and i.locale == locale]
+    found = [i for i in found if all(i.tags.get(k) == v for k, v in tags)]
+    if found:  # a tap may name any topic: what has no reply is not kept
+        _by_tags[key] = found
+    return found
 
 
 def fixed(library: Library, locale: str, t: int, profile: Profile | None, *ids: str) -> Item | None:
@@ -77,8 +85,9 @@ def fixed(library: Library, locale: str, t: int, profile: Profile | None, *ids: 
 
     Who writes must not meet silence, so the last is the fixed help reply (conversation.md 1).
     """
-    allowed = {i.item_id: i for i in pool(library, locale, t, profile, ())[0]}
-    for item_id in (*ids, HELP):
+    wanted = (*ids, HELP)
+    allowed = {i.item_id: i for i in pool(library, locale, t, profile, (), only=wanted)[0]}
+    for item_id in wanted:
         if item_id in allowed:
             return allowed[item_id]
     return library.get(HELP, locale) or library.get("menu", locale)

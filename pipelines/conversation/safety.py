@@ -23,7 +23,7 @@ CLASSES = (
     "SUBSTANCE",
 )  # first = first told
 CARD = frozenset({"OVERDOSE", "MEDICAL_EMERGENCY"})  # also the crisis card (L4) [choice]
-MARGIN = 0.12  # a class counts if its score is at most this much below that of SAFE: recall first
+MARGIN = 0.15  # a class counts if its score is at most this much below that of SAFE: recall first
 LEAST = 0.15  # of a class: words that nothing was learned of speak for nothing
 WITH_WORDS = 0.12  # of the classifier, beside a hit of severity 1 (search lexicon)
 SHORTEST = 2  # words; of a single word only the phrases judge

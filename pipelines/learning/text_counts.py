@@ -57,7 +57,7 @@ class TextCounts:
         self._grow({name for several in labels for name in several})
         place = {name: i for i, name in enumerate(self.classes)}
         for text, several in zip(x, labels, strict=True):
-            at = np.concatenate(_places(text))
+            at = np.unique(np.concatenate(_places(text)))  # two n-grams may share a place
             for column in (place[name] for name in several):
                 self._counts[at, column] += 1
                 self._texts[column] += 1
@@ -187,6 +187,6 @@ class TextMix:
 
 
 def _places(text: str) -> list[npt.NDArray[np.int64]]:
-    """Places of each kind's n-grams, each once."""
+    """Places of each kind's n-grams."""
     found = grams_of(text[:MAX_CHARACTERS], KINDS)
-    return [np.unique(codes % PLACES) + i * PLACES for i, codes in enumerate(found)]
+    return [codes % PLACES + i * PLACES for i, codes in enumerate(found)]

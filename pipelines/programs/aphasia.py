@@ -28,6 +28,8 @@ POLICY = "aphasia-1"
 KEPT = 200  # items of a person; the LEARNED due last give way
 ANSWERS_KEPT = 60  # for the standard error of a group
 WINDOW, EASIER = 10, 10
+LIKELY = 6  # place of the predicted success in a row of answers
+OTHERS_A_NEW = 2
 TIRED_ACCURACY, TIRED_LATENCY = 0.20, 1.5
 HELPED, UNAIDED, ACCURATE, RELOCK, LAST_CUE = 3, 0.80, 0.60, 0.50, 3
 GROWN, HARDER = 0.80, 0.5
@@ -97,7 +99,8 @@ def decide(session: Session, mem: Practice, desk: Desk, catalogue: Catalogue, ca
 
 
 def _choose(session: Session, mem: Practice, approved: dict[str, Entry], desk: Desk) -> tuple[str, str]:
-    """Due LEARNED first, then ACTIVE, NEW only while the mix stays within 60-85 % predicted success.
+    """Due LEARNED first, then ACTIVE, NEW only while the mix stays within 60-85 % predicted success: at most one for two others
+    while any wait, so that a long list is begun early and not only when nothing waits (decision 0067).
 
     Repeats within a session come last, after what the session has not asked yet and after new items: right answers spread over
     sessions hold better than as many within one (Schuchard et al. 2020, Cognition 198:104216). The minutes between the three right
@@ -106,17 +109,24 @@ def _choose(session: Session, mem: Practice, approved: dict[str, Entry], desk: D
     known = {k: v for k, v in mem.items.items() if k in approved and v.state != NEW}
     last = session.own.get("asked", [None])[0]
     due = {k: v for k, v in known.items() if v.state == LEARNED and v.due <= desk.now and k != last}
+    asked: list[int] = session.own.setdefault("new_and_others", [0, 0])  # of this session
     if due:
+        asked[1] += 1
         return _of_group(session, mem, due, desk), "DUE"
     active = {k: v for k, v in known.items() if v.state == ACTIVE}
     waited = {k: v for k, v in active.items() if v.due <= desk.now and v.last < session.start}
-    if waited:
+    if waited and asked[0] * OTHERS_A_NEW > asked[1]:
+        asked[1] += 1
         return _of_group(session, mem, waited, desk), "ACTIVE"
     fresh = {k: Item(_group(e), _b(e)) for k, e in approved.items() if k not in known}
     mix = [v for k, v in known.items() if v.state == ACTIVE or v.last >= session.start]
     new = _new(session, mem, mix, fresh, desk)
     if new is not None:
+        asked[0] += 1
         return new, "NEW"
+    if waited:
+        asked[1] += 1
+        return _of_group(session, mem, waited, desk), "ACTIVE"
     if known:
         others = {k: v for k, v in known.items() if k != last} or known
         best = min(others, key=lambda k: (-promise(mem.groups, others[k], desk.now), k))
@@ -159,12 +169,13 @@ def _of_group(session: Session, mem: Practice, found: dict[str, Item], desk: Des
 
 
 def _easiest(session: Session, mem: Practice, approved: dict[str, Entry], now: int) -> tuple[str, str]:
-    """The easier block: of the easier half of what is known (at least ten) the item whose practice promises most.
-
-    With nothing known yet, the easiest item there is.
+    """The easier block: the easier half of what waits in this session (of what is known, where less than ten wait), and of that
+    the item whose practice promises most. So the block is easier and no detour. With nothing known yet, the easiest item there is.
     """
     pool = {k: v for k, v in mem.items.items() if k in approved} or {k: Item(_group(e), _b(e)) for k, e in approved.items()}
-    p = {k: p_correct(mem.groups[v.group].theta, v.b) for k, v in pool.items()}
+    waits = {k: v for k, v in pool.items() if v.last and v.due <= now and v.last < session.start}
+    some = waits if len(waits) >= EASIER else pool
+    p = {k: p_correct(mem.groups[v.group].theta, v.b) for k, v in some.items()}
     likely = sorted(p, key=lambda k: (-p[k], k))
     half = likely[: max(EASIER, len(likely) // 2)] if any(v.last for v in pool.values()) else likely[:1]
     return min(half, key=lambda k: (-promise(mem.groups, pool[k], now), k)), "FATIGUE"
@@ -232,6 +243,7 @@ def _first(
     session: Session, mem: Practice, item_id: str, value: dict[str, Any], score: float, unaided: bool, desk: Desk
 ) -> None:
     item = mem.items[item_id]
+    likely = _likely(session, mem, item_id)
     mem.answers[item.group] = [*mem.answers.get(item.group, []), [score, round(item.b, 4)]][-ANSWERS_KEPT:]
     learn(mem.groups[item.group], item, score)
     item.answered(unaided, desk.now)
@@ -242,18 +254,29 @@ def _first(
         value.get("helper_present"),
         value.get("unaided"),
         value.get("effort"),
+        likely,
     ]
     session.own.setdefault("answers", []).append(row)
 
 
+def _likely(session: Session, mem: Practice, item_id: str) -> float:
+    """Predicted success of an item as the session found it: what is learned in a session does not make its items easier."""
+    item = mem.items[item_id]
+    theta = session.own.setdefault("ability", {}).setdefault(item.group, round(mem.groups[item.group].theta, 4))
+    b = session.own.setdefault("difficulty", {}).setdefault(item_id, round(item.b, 4))
+    return round(p_correct(theta, b), 4)
+
+
 def _tired(session: Session) -> str:
-    """'' = no, EASIER = an easier block, STOP = it did not help (programs.md 6)."""
+    """'' = no, EASIER = an easier block, STOP = it did not help (programs.md 6). Judged after every ten answers."""
     rows = session.own.get("answers", [])
     if len(rows) < 2 * WINDOW:
         return ""
     since = session.own.get("tired_at")
     if since is not None and len(rows) < since + EASIER:
         return "EASIER"
+    if since is None and len(rows) % WINDOW:
+        return ""
     if not _worse(rows[:WINDOW], rows[-WINDOW:]):
         session.own["tired_at"] = None
         return ""
@@ -264,10 +287,13 @@ def _tired(session: Session) -> str:
 
 
 def _worse(first: list[list[Any]], last: list[list[Any]]) -> bool:
+    """20 points less accurate, and still 20 after what harder items take away; or half as slow again (decision 0067)."""
     right = [sum(r[1] for r in rows) / len(rows) for rows in (first, last)]
+    known = all(len(r) > LIKELY for r in (*first, *last))  # not in a session begun under an earlier release
+    harder = sum(r[LIKELY] for r in first) / len(first) - sum(r[LIKELY] for r in last) / len(last) if known else 0.0
     slow = [[r[2] for r in rows if r[2] is not None] for rows in (first, last)]
     slower = all(slow) and sum(slow[1]) / len(slow[1]) >= TIRED_LATENCY * sum(slow[0]) / len(slow[0])
-    return right[1] <= right[0] - TIRED_ACCURACY + 1e-9 or slower
+    return right[1] <= right[0] - TIRED_ACCURACY - max(0.0, harder) + 1e-9 or slower
 
 
 # -- the end of a session ---------------------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def promise(groups: Mapping[str, Group], item: Item, now: int) -> float:
     """How much one more practice of the item promises: time since the last one, less of it for what succeeds by itself.
 
     Time counts because spaced practice lasts longer (Schuchard et al. 2020); the share of failures to the power of 0.3 [choice:
-    benchmarks/programs.py, simulated learners of two kinds; 0 to 0.8 tried] leaves easy items some of the trials.
+    benchmarks/program_models.py, simulated learners of two kinds; 0 to 0.8 tried] leaves easy items some of the trials.
     """
     miss = max(1e-3, 1 - p_correct(groups[item.group].theta, item.b))
     return float((now - item.last) * miss**MISS_POWER)

@@ -12,11 +12,13 @@ import yaml
 from content.lexicon import Lexicon
 from pipelines.conversation.models import Models, default_models, phrases, train_safety
 from pipelines.conversation.safety import CLASSES, judge
+from pipelines.conversation.safety_head import SafetyHead
+from pipelines.learning.packing import StateError
 
 Cases = dict[str, list[dict[str, Any]]]
 SETS: dict[str, Cases] = {
     name: yaml.safe_load((Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8"))
-    for name in ("risk_cases", "risk_cases_2", "risk_cases_3", "risk_cases_4")
+    for name in ("risk_cases", "risk_cases_2", "risk_cases_3", "risk_cases_4", "risk_cases_5")
 }
 CASES = SETS["risk_cases"]
 
@@ -31,14 +33,16 @@ def found(lang: str, name: str = "risk_cases") -> list[str]:
 @pytest.mark.parametrize(
     ("name", "lang", "recall", "specificity"),
     [
-        ("risk_cases", "en", 0.95, 0.70),
-        ("risk_cases", "de", 0.90, 0.75),
-        ("risk_cases_2", "en", 0.95, 0.70),
-        ("risk_cases_2", "de", 0.95, 0.60),
-        ("risk_cases_3", "en", 0.75, 0.65),
-        ("risk_cases_3", "de", 0.80, 0.75),
-        ("risk_cases_4", "en", 0.80, 0.60),
-        ("risk_cases_4", "de", 0.80, 0.50),
+        ("risk_cases", "en", 1.0, 0.80),
+        ("risk_cases", "de", 1.0, 0.80),
+        ("risk_cases_2", "en", 1.0, 0.80),
+        ("risk_cases_2", "de", 1.0, 0.80),
+        ("risk_cases_3", "en", 1.0, 0.65),
+        ("risk_cases_3", "de", 1.0, 0.75),
+        ("risk_cases_4", "en", 0.90, 0.60),
+        ("risk_cases_4", "de", 0.90, 0.85),
+        ("risk_cases_5", "en", 0.72, 0.65),
+        ("risk_cases_5", "de", 0.78, 0.58),
     ],
 )
 def test_recall_and_specificity_do_not_fall(name: str, lang: str, recall: float, specificity: float) -> None:
@@ -85,6 +89,22 @@ def test_the_shipped_model_is_the_one_its_phrases_give() -> None:
     for case in CASES["en"][:20]:
         a, b = models.safety.score_one(case["text"]), again.score_one(case["text"])
         assert all(abs(a[c] - b[c]) < 0.02 for c in a)
+
+
+def test_words_that_nothing_was_learned_of_speak_for_nothing() -> None:
+    assert judge("zzq xkcd plumbus", "en", Lexicon.load(), lambda text: {"SAFE": 0.1, "RISK": 0.1, "ABUSE": 0.05}) is None
+    assert judge("hello there", "en", Lexicon.load(), lambda text: {}) is None
+
+
+def test_bytes_of_the_classifier_give_the_same_scores_and_damaged_ones_are_refused() -> None:
+    head = default_models().safety
+    again = SafetyHead.load(head.dump(), head.features)
+    for case in CASES["de"][:5]:
+        a, b = head.score_one(case["text"]), again.score_one(case["text"])
+        assert all(abs(a[c] - b[c]) < 1e-3 for c in a)
+    for broken in (b"", head.dump()[:50], head.dump()[:-7]):
+        with pytest.raises(StateError):
+            SafetyHead.load(broken, head.features)
 
 
 def test_without_an_encoder_words_alone_still_find_what_is_plain() -> None:

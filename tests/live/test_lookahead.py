@@ -106,7 +106,7 @@ def test_what_was_said_early_is_not_said_again_after_a_kill(crowd: tuple[Log, Ka
 def test_without_consent_nothing_is_said_early(broker: Broker, tmp_path: Path) -> None:
     now = int(time.time() * 1000)
     log = recent(life("p1", 5, 4, messy=False), now)
-    withdrawn = log["clinical.consent"][0]["value"] | {"version": 2, "status": "WITHDRAWN"}
+    withdrawn = log["clinical.consent"][0]["value"] | {"version": 2, "status": "REVOKED"}
     log["clinical.consent"].append(row("p1", "clinic", 30, now - 1, withdrawn, now - 1))
     log["device.search_flag"] = [flag("p1", now)]
     options = stage(broker, log)

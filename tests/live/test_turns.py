@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.ledger import Kept
@@ -67,6 +67,7 @@ def test_who_waits_for_the_clock_is_looked_ahead_for_only_after_the_hold() -> No
     assert ahead.wanted(waiting, T0, T0, 13.0) == [], "its machine is run in this slice"
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 6_000), min_size=1, max_size=5), st.integers(1, 3))
 def test_no_step_takes_many_more_rows_than_is_allowed_and_all_are_taken(sizes: list[int], step: int) -> None:
     waiting, at = Waiting(1), T0

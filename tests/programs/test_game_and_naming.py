@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.programs.aphasia import _worse
 from pipelines.programs.naming import ACTIVE, DAY_MS, LEARNED, MINUTE_MS, Group, Item, effort, promise, success
 from tests.programs.stage import DAY, HOUR, NOON, Stage, consent
 
@@ -268,3 +269,34 @@ def test_who_tires_gets_an_easier_block_and_then_the_end() -> None:
     assert len(set(easier[:10])) == len(easier[:10])  # no item twice in the easier block
     assert stage.event("SESSION_END", s + 10).last()["action"] == "SET_SOLO"
     assert "FATIGUE" in [f["code"] for f in stage.said("therapy.flag")]
+
+
+def rows_of(right: int, likely: float) -> list[list[object]]:
+    """Ten answers, so many right, each with this predicted success."""
+    return [["g", float(i < right), None, None, None, None, likely] for i in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("right", "likely", "tired"),
+    [(7, 0.7, True), (8, 0.7, False), (7, 0.8, True), (7, 0.4, False), (3, 0.4, True)],
+)
+def test_twenty_points_less_is_tired_unless_the_items_were_that_much_harder(right: int, likely: float, tired: bool) -> None:
+    assert _worse(rows_of(9, 0.7), rows_of(right, likely)) is tired
+
+
+def test_answers_of_a_session_begun_before_predictions_were_kept_are_compared_as_they_are() -> None:
+    old = [row[:6] for row in rows_of(9, 0.7)]
+    assert _worse(old, [row[:6] for row in rows_of(7, 0.4)])
+
+
+def test_new_items_come_among_those_that_wait_not_only_after_all_of_them() -> None:
+    stage = Stage("APHASIA")
+    naming(stage, "n0", 0, [True, True, False, True] * 3)
+    stage.session = "n1"
+    stage.event("SESSION_START", 86_400)
+    reasons = []
+    for i in range(6):
+        reasons.append(stage.last()["reason"])
+        answer(stage, 86_400 + 5 + i * 8, True)
+    assert "NEW" in reasons
+    assert all(reasons[:n].count("NEW") <= 1 + n // 3 for n in range(1, 7))
