@@ -146,7 +146,7 @@ def simulate(
     start: Annotated[str, typer.Option("--start", metavar="DATE", help="First local day.")] = "2026-03-02",
     scenario: Annotated[
         list[str] | None,
-        typer.Option("--scenario", metavar="NAME", help="Golden scenario (g1, g2, …) or all; may be repeated."),
+        typer.Option("--scenario", metavar="NAME", help="Golden scenario (g1, g2, …), lives (eight weeks), or all; repeatable."),
     ] = None,
     fmt: Annotated[str, typer.Option("--format", metavar="jsonl|parquet", help="Form of the log.")] = "jsonl",
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
