@@ -59,7 +59,7 @@ class Turns:
         chosen: list[tuple[int, int, str]] = []
         for user, waiting in self.waiting.items():
             kept = self.people.get(user)
-            if waiting.rows and is_ready(waiting, kept, until, backlog):
+            if waiting.rows and (is_ready(waiting, kept, until, backlog) or self._is_last(waiting, kept, until)):
                 chosen.append((_rank(waiting, until), waiting.due(kept) or 0, user))
         chosen += self._quiet(until, backlog, {c[2] for c in chosen})
         chosen.sort()
@@ -71,6 +71,11 @@ class Turns:
     def _target(self, user: str, until: int) -> int:
         waiting = self.waiting.get(user)
         return until if waiting is None else waiting.stride(until)
+
+    def _is_last(self, waiting: Waiting, kept: Kept | None, until: int) -> bool:
+        """Whether the clock stops here, before the minute for which these rows wait."""
+        over = self.end is not None and until >= self.end and (kept is None or kept.clock < until)
+        return over and waiting.first is not None and waiting.first <= until
 
     def _quiet(self, until: int, backlog: bool, named: set[str]) -> list[tuple[int, int, str]]:
         """Those for whom nothing waits, and whose time has come."""

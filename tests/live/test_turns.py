@@ -91,3 +91,11 @@ def test_machines_that_are_put_off_have_their_turn_in_the_next_slice() -> None:
     t.put_off({"b"})
     assert t.pressed
     assert [w.user for w in t.choose(T0 + MINUTE, T0 + MINUTE)] == ["b"]
+
+
+def test_where_the_clock_stops_everything_that_came_is_taken_also_within_a_minute() -> None:
+    end = T0 + MINUTE + 30_000
+    t = Turns(LiveOptions(), {"a": Kept(T0 + MINUTE, None)}, end)
+    t.add("a", "device.heart_rate", beats("a", 1, T0 + MINUTE + 5_000), 0.0, end, 1)
+    assert t.choose(end - 1, end) == [], "they wait for the minute"
+    assert [w.user for w in t.choose(end, end)] == ["a"]
