@@ -245,21 +245,20 @@ class Live:
 
     def _until(self, now: int, idle: set[Part]) -> tuple[int, int]:
         """Where the log's clock may go: nothing older can come, unless from behind the hold. And the same of what is read first."""
-        hold, at = int(self.live.hold_s * 1000), time.monotonic()
+        hold = int(self.live.hold_s * 1000)
         until = first = now - hold
-        stalled = 0
+        stalled = self.fetcher.stalled(self.live.max_hold_s) - idle
         for part, reach in self.fetcher.reach.items():
             if part in idle:
                 reach.empty = now
                 continue
-            if self.fetcher.answers and at - reach.moved > self.live.max_hold_s:
-                stalled += 1  # others are heard, this one is not: it holds nobody any longer
+            if part in stalled:  # others are heard, this one is not: it holds nobody any longer
                 continue
             known = max(-1 if reach.seen is None else reach.seen - hold, reach.empty - hold)
             until = min(until, known)
             if part[0] in FIRST:
                 first = min(first, known)
-        metrics.STALLED_PARTITIONS.set(stalled)
+        metrics.STALLED_PARTITIONS.set(len(stalled))
         if self.end is not None:
             until = min(until, self.end)
         self.clock = max(until, self.clock or 0)  # 0: a partition has not been heard at all

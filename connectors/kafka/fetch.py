@@ -45,6 +45,8 @@ class Reach:
         When (seconds of the monotonic clock) it last gave a record or was found to be at its end.
     given
         When (seconds of the monotonic clock) it last gave a record.
+    polls
+        Polls since then that gave none of it, whatever they gave of others: a broker gives partitions their turn.
     empty
         When (ms of the wall clock) it was last found to be at its end: what is there now and has not been read came after that.
     """
@@ -53,6 +55,7 @@ class Reach:
     seen: int | None = None
     moved: float = 0.0
     given: float = -1e9
+    polls: int = 0
     empty: int = 0
 
 
@@ -149,6 +152,8 @@ class Fetcher:
                 self._consumer.seek(self._tp(part), reach.position)
             return {}
         out: dict[Part, list[Any]] = {}
+        for reach in self.reach.values():
+            reach.polls += 1
         for tp, records in got.items():
             part = tp.topic[len(self.options.prefix) :], tp.partition
             if records and part in self.reach:
@@ -158,7 +163,7 @@ class Fetcher:
                 reach.position = int(records[-1].offset) + 1
                 newest = max(int(r.timestamp) for r in records)
                 reach.seen = newest if reach.seen is None else max(reach.seen, newest)
-                reach.moved = reach.given = self._clock()
+                reach.moved, reach.given, reach.polls = self._clock(), self._clock(), 0
                 out[part] = records
         return out
 
@@ -214,7 +219,7 @@ class Fetcher:
         self._ends = ends or {}
         if ends is None or at is None:
             for reach in self.reach.values():  # nobody is heard: no partition stalls by itself
-                reach.moved = self._clock()
+                reach.moved, reach.polls = self._clock(), 0
             return set()
         out = set()
         self.lag = sum(max(0, ends.get(p, 0) - max(at[p], r.position)) for p, r in self.reach.items())
@@ -223,11 +228,19 @@ class Fetcher:
                 if at[part] > reach.position + 2:  # more than a marker or two
                     self._gap(part, reach.position)
                 reach.position = max(at[part], reach.position)
-                reach.moved = self._clock()
+                reach.moved, reach.polls = self._clock(), 0
                 out.add(part)
             elif part in self._paused:  # by us
-                reach.moved = self._clock()
+                reach.moved, reach.polls = self._clock(), 0
         return out
+
+    def stalled(self, after_s: float) -> set[Part]:
+        """Partitions that have records and have given none for so long, although each has had its turn since.
+
+        A partition that waits because we read others first, or because we are busy, does not stall.
+        """
+        limit = self._clock() - after_s
+        return {p for p, r in self.reach.items() if self.answers and r.moved < limit and r.polls > len(self.reach)}
 
     def caught_up(self) -> set[Part]:
         """Partitions of which everything has been read that was there when `idle` asked; none where it was not answered."""

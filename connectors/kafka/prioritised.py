@@ -73,6 +73,10 @@ class Prioritised:
         """Partitions of which everything there is now has been read. An error is never idleness."""
         return self.first.idle() | self.rest.idle()
 
+    def stalled(self, after_s: float) -> set[Part]:
+        """Partitions that have records and have given none for so long, although each has had its turn since."""
+        return self.first.stalled(after_s) | self.rest.stalled(after_s) if self.answers else set()
+
     def caught_up(self) -> set[Part]:
         """Partitions of which everything has been read that was there when `idle` asked."""
         return self.first.caught_up() | self.rest.caught_up()

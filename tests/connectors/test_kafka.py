@@ -174,6 +174,28 @@ def test_a_marker_does_not_hold_a_partition_while_others_give_without_pause(brok
     fetcher.close()
 
 
+def test_a_partition_stalls_only_when_it_has_had_its_turn_and_gave_nothing(broker: Broker) -> None:
+    options = kafkas.fresh(broker, [HEART, STEPS])
+    kafkas.produce(options, {HEART: [beat(T0)]})
+    now = [0.0]
+    fetcher = Fetcher(options, [HEART, STEPS], clock=lambda: now[0])
+    fetcher._consumer.pause(fetcher._tp((HEART, 0)))  # the broker has a record and never gives it
+    fetcher.idle()
+    now[0] = 60.0
+    assert fetcher.stalled(10.0) == set(), "we were busy: nobody was asked"
+    for i in range(4):
+        kafkas.produce(options, {STEPS: [walk(T0 + i)]})
+        while not fetcher.poll(0.2):
+            pass
+        fetcher.idle()
+    assert fetcher.stalled(10.0) == {(HEART, 0)}
+    fetcher._consumer.resume(fetcher._tp((HEART, 0)))
+    while not any(part[0] == HEART for part in fetcher.poll(0.2)):
+        pass
+    assert fetcher.stalled(10.0) == set()
+    fetcher.close()
+
+
 def test_what_the_client_had_in_hand_when_it_failed_is_read_again(broker: Broker) -> None:
     from kafka.errors import KafkaConnectionError
 
