@@ -22,7 +22,8 @@ FAST = LiveOptions(slice_s=0.1, hold_s=0.1, in_memory=2)
 
 
 def recent(log: Log, now: int) -> Log:
-    """The same log, its last record an hour before `now`."""
+    """The same log, its last record an hour before `now`, and nobody but the person may be told: what waits for a therapist's
+    hours is due at some hours of the day and not at others."""
     by = now - HOUR - max(r["ingest_time"] for rs in log.values() for r in rs)
     by -= by % MINUTE
     out: Log = {}
@@ -31,6 +32,7 @@ def recent(log: Log, now: int) -> Log:
         for r in out[topic]:
             times = ("valid_from", "valid_to", "effective_from")
             r["value"] = {k: v + by if k in times else v for k, v in r["value"].items()}
+    out["clinical.consent"] = [r for r in out["clinical.consent"] if r["value"]["purpose"] != "THERAPIST_ALERT_ACUTE"]
     return out
 
 
