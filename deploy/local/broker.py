@@ -178,7 +178,7 @@ class Broker:
             for user, word in (self.security.users.items() if scram else ())
             for part in ("--add-scram", f"{self.security.mechanism}=[name={user},password={word}]")
         ]
-        command = self._java(libs, "kafka.tools.StorageTool", "format", "-t", name, "-c", str(config), *users)
+        command = self._java(libs, "kafka.tools.StorageTool", "format", f"--cluster-id={name}", "-c", str(config), *users)
         done = subprocess.run(command, capture_output=True, timeout=FORMAT_S, check=False)
         if done.returncode:
             self.service.log.write_bytes(done.stdout + done.stderr)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,16 @@ def test_the_broker_of_the_session_answers_on_loopback_only(broker: Broker) -> N
     assert is_open(broker.port)
     assert "CLIENT://127.0.0.1:" in (broker.folder / "server.properties").read_text()
     assert Broker(broker.folder).bootstrap == broker.bootstrap, "a second start finds its ports again"
+
+
+def test_a_cluster_id_that_begins_with_a_dash_is_no_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One id in 64 does; Kafka's own tool then took it for an option and the broker did not start."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr("deploy.local.broker.uuid.uuid4", lambda: uuid.UUID(bytes=b"\xfb" + bytes(15)))
+    monkeypatch.setattr(jars, "java", lambda: "java")
+    monkeypatch.setattr(
+        "deploy.local.broker.subprocess.run",
+        lambda command, **_: commands.append(command) or subprocess.CompletedProcess(command, 0),
+    )
+    Broker(tmp_path / "kafka")._format(tmp_path, tmp_path / "server.properties")
+    assert any(part.startswith("--cluster-id=-") for part in commands[0])
