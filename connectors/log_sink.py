@@ -18,7 +18,7 @@ from schemas import TOPICS, rows
 ROW_GROUP = 32_768
 ROW_GROUP_OF = {"model.snapshot": 1_024}  # rows of several KB each
 UUID_CHARS = 36
-SAID = ("turn_index", "command_seq")  # what numbers the rows of one turn (chat.outbound) or session (therapy.command)
+TURN_FIELDS = ("turn_index", "command_seq")  # what numbers the rows of one turn (chat.outbound) or session (therapy.command)
 
 
 class LogSink(Sink):
@@ -137,7 +137,7 @@ def _said(table: pa.Table) -> pa.ChunkedArray | None:
     """The column that numbers what is said of one turn or session, if this topic has one."""
     if "value" not in table.column_names or not pa.types.is_struct(table["value"].type):
         return None
-    for name in SAID:
+    for name in TURN_FIELDS:
         if table["value"].type.get_field_index(name) >= 0:
             return pc.struct_field(table["value"], name)
     return None

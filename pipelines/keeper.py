@@ -34,7 +34,7 @@ BACKLOG_ROWS = 4_000  # rows of one person that wait, at most, while old records
 BACKLOG_MS = 24 * 3_600_000  # and for how long by the log's clock
 LIVE_MS = 120_000
 SPREAD_MS = 45_000
-FEW = 24  # rows a person of one fetch, up to which they are kept row by row
+FEW_ROWS = 24  # rows a person of one fetch, up to which they are kept row by row
 
 
 @dataclass
@@ -203,7 +203,7 @@ def parcels_of(
 ) -> Iterable[tuple[str, bytes]]:
     """(person, parcel) of what a lane released, in whichever form is shorter."""
     users = {user for table in tables.values() for user in pc.unique(table["user"]).to_pylist()}
-    if sum(map(len, tables.values())) <= FEW * len(users):
+    if sum(map(len, tables.values())) <= FEW_ROWS * len(users):
         try:
             return list(parcel.row_by_row(tables, pseudonyms.of, clock, live))
         except NotColumnsError:  # whatever it is, the machine is to see it

@@ -27,7 +27,7 @@ from connectors.kafka.sink import MADE, Message, NotPublished, Publisher
 from pipelines.graph import PACK, Given, Work, carry
 from pipelines.grouping import by_person
 from pipelines.ingest import Pseudonyms
-from pipelines.ingest.machine import FEW as FEW_TOPICS
+from pipelines.ingest.machine import FEW
 from pipelines.ledger import Ledger, part_name
 from pipelines.live_content import LiveContent
 from pipelines.live_options import LiveOptions, Wall
@@ -37,18 +37,18 @@ from pipelines.outgoing import OUT, letter, outgoing
 from pipelines.settings import Settings, SettingsError
 from pipelines.step import Machine, Stepped
 from pipelines.turns import Turns
-from pipelines.waiting import Gate, oldest, within
+from pipelines.waiting import Gate, earliest, oldest
 from schemas import TOPICS
 
 log = logging.getLogger("kairos.live")
 AHEAD_MS = 5 * 60_000  # a timestamp further ahead is no time of a broker
 QUIET_S = 5.0  # how often offsets are kept while nothing happens
 PRESSED_S = 0.15  # how long is read while machines wait
-FEW = 5_000  # records that are read at once before the clock goes on
+SHORT_LAG = 5_000  # records that are read at once before the clock goes on
 CLOSE_S = 0.15  # but no longer
 FIRST_S = 0.5  # how long what is read first is read up to its end
-LOOK_S = 1.0  # how long a slice looks ahead for those in need, about
-FIRST = {t for t in READ if t in {*FEW_TOPICS, PACK}}  # somebody waits for these, or what is said depends on them
+LOOKAHEAD_S = 1.0  # how long a slice looks ahead for those in need, about
+READ_FIRST = {t for t in READ if t in {*FEW, PACK}}  # somebody waits for these, or what is said depends on them
 Came: TypeAlias = tuple[dict[str, list[pa.Table]], list[dict[str, Any]]]  # rows by topic, dead letters
 
 
@@ -86,7 +86,7 @@ class Live:
         self._decoder, self._encoder = Decoder(registry), Encoder(registry, form)
         self.ledger = Ledger(state, settings)
         self.publisher = Publisher(options, options.prefix + self.live.name)
-        self.fetcher = Prioritised(options, FIRST, {*READ} - FIRST, self.ledger.offsets())
+        self.fetcher = Prioritised(options, READ_FIRST, {*READ} - READ_FIRST, self.ledger.offsets())
         lacking = self.fetcher.missing({*MADE, *(t.name for t in TOPICS.values() if t.klass in OUT)})
         if lacking:
             raise NotALog(f"{len(lacking)} output topics are missing ({lacking[0]}, …): kairos topics create makes them")
@@ -131,13 +131,13 @@ class Live:
         idle = self.fetcher.idle()
         if self.fetcher.first.lag:
             idle |= self._close_up(came, self.fetcher.first, FIRST_S)
-        if 0 < self.fetcher.lag <= FEW:
+        if 0 < self.fetcher.lag <= SHORT_LAG:
             idle |= self._close_up(came, self.fetcher, CLOSE_S)
         tables, letters = came
         self._admit(tables, now)
         letters += self.content.letters()
-        until, first = self._until(now, idle)
-        early = self._look_ahead(until, first, now)
+        until, horizon = self._until(now, idle)
+        early = self._look_ahead(until, horizon, now)
         if early:  # at once: the machines of this slice take their time
             self._commit(until, [], [], outgoing(early, letters, self._encoder))
             letters = []
@@ -244,9 +244,9 @@ class Live:
     # -- the log's clock ----------------------------------------------------------------------------------------------
 
     def _until(self, now: int, idle: set[Part]) -> tuple[int, int]:
-        """Where the log's clock may go: nothing older can come, unless from behind the hold. And the same of what is read first."""
+        """Where the log's clock may go: nothing older can come, unless from behind the hold. Horizon: the same of what is read first."""
         hold = int(self.live.hold_s * 1000)
-        until = first = now - hold
+        until = horizon = now - hold
         stalled = self.fetcher.stalled(self.live.max_hold_s) - idle
         for part, reach in self.fetcher.reach.items():
             if part in idle:
@@ -256,24 +256,24 @@ class Live:
                 continue
             known = max(-1 if reach.seen is None else reach.seen - hold, reach.empty - hold)
             until = min(until, known)
-            if part[0] in FIRST:
-                first = min(first, known)
+            if part[0] in READ_FIRST:
+                horizon = min(horizon, known)
         metrics.STALLED_PARTITIONS.set(len(stalled))
         if self.end is not None:
             until = min(until, self.end)
         self.clock = max(until, self.clock or 0)  # 0: a partition has not been heard at all
-        return self.clock, max(first, self.clock)
+        return self.clock, max(horizon, self.clock)
 
     # -- people -------------------------------------------------------------------------------------------------------
 
-    def _look_ahead(self, until: int, first: int, now: int) -> list[Stepped]:
+    def _look_ahead(self, until: int, horizon: int, now: int) -> list[Stepped]:
         """What those in need are told before the log's clock has come to them."""
         out: list[Stepped] = []
-        over = time.monotonic() + LOOK_S
-        for user in self.ahead.wanted(self.waiting, until, first, time.monotonic()):
+        over = time.monotonic() + LOOKAHEAD_S
+        for user in self.ahead.wanted(self.waiting, until, horizon, time.monotonic()):
             if out and time.monotonic() > over:
                 break
-            out.append(self.ahead.look(user, self.waiting[user], self.people.get(user), first, now))
+            out.append(self.ahead.look(user, self.waiting[user], self.people.get(user), horizon, now))
             metrics.LOOKED_AHEAD.inc()
         return out
 
@@ -294,14 +294,11 @@ class Live:
         kept = self.people.get(user)
         waiting = self.waiting.get(user)
         tables = waiting.take(until) if waiting is not None else {}
-        arrivals = [int(t["ingest_time"][0].as_py()) for t in tables.values()]
-        begin = kept.clock if kept is not None else min(arrivals, default=until) - 1
+        begin = kept.clock if kept is not None else earliest(tables, until) - 1
         machine = self._machines.pop(user, None)
         if machine is None:
             machine = Machine(user, self.content.at(begin), self.ledger.states(user))
-        done = []
-        for after, to, shared in self.content.spans(begin, until):
-            done.append(machine.step(within(tables, after, to), to, shared))
+        done = self.content.run(machine, tables, begin, until)
         states = machine.dump(until)
         self._machines[user] = machine
         while len(self._machines) > self.live.in_memory:

@@ -16,7 +16,8 @@ from pipelines.ingest.machine import record_ids
 from pipelines.outgoing import letter
 from pipelines.report import OPS
 from pipelines.settings import Settings
-from pipelines.step import Shared
+from pipelines.step import Machine, Shared, Stepped
+from pipelines.waiting import within
 from schemas import rows, signing
 
 PACK = "content.pack"
@@ -76,6 +77,10 @@ class LiveContent:
                 after = at - 1
         if until > after:
             yield after, until, self.at(until)
+
+    def run(self, machine: Machine, tables: dict[str, pa.Table], after: int, until: int) -> list[Stepped]:
+        """Step a machine over (after, until], in parts between content packs; `tables` in arrival order."""
+        return [machine.step(within(tables, a, b), b, shared) for a, b, shared in self.spans(after, until)]
 
     def at(self, until: int) -> Shared:
         """The content that holds at an instant (ms)."""

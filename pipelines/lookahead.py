@@ -17,7 +17,7 @@ from pipelines.ledger import Kept
 from pipelines.live_content import LiveContent
 from pipelines.live_options import LiveOptions
 from pipelines.step import Machine, Stepped
-from pipelines.waiting import FRESH_MS, SOON_ROWS, Waiting, within
+from pipelines.waiting import FRESH_MS, SOON_ROWS, Waiting, earliest
 
 SAID = ("notifications", "chat.outbound")
 CRISIS = frozenset({"L4", "SAFEGUARD"})  # tiers that no other modality can change
@@ -63,14 +63,14 @@ class Lookahead:
         self.patience_s = live.hold_s + 2 * live.slice_s
         self.early = {u: Early(e["until"], e["again"], dict(e["ids"])) for u, e in (kept or {}).items()}
 
-    def wanted(self, waiting: dict[str, Waiting], until: int, first: int, at: float) -> list[str]:
+    def wanted(self, waiting: dict[str, Waiting], until: int, horizon: int, at: float) -> list[str]:
         """Those in need whom the log's clock or a backlog of their own keeps waiting, who waits longest first.
 
         Parameters
         ----------
         until
             The log's clock (ms): who is in need before it is run in this slice, unless much is to be taken before.
-        first
+        horizon
             Up to where nothing is unread of what is read first (ms).
         at
             Now (monotonic seconds).
@@ -81,29 +81,28 @@ class Lookahead:
             if w.needs and w.risky_at is not None and (much or at - w.risky_at >= self.patience_s):
                 early = self.early.get(user)
                 after = max(0 if much else until, 0 if early is None else early.until)
-                new = min((n for n in w.needs if after < n <= first), default=None)
+                new = min((n for n in w.needs if after < n <= horizon), default=None)
                 if new is not None:
                     found.append((new, user))
-                elif early is not None and early.again is not None and early.again <= first:
+                elif early is not None and early.again is not None and early.again <= horizon:
                     found.append((early.again, user))
         return [user for _, user in sorted(found)]
 
-    def look(self, user: str, waiting: Waiting, kept: Kept | None, first: int, now: int) -> Stepped:
-        """Run a copy of somebody's machine up to `first`; what of it is said at once."""
-        tables = waiting.up_to(first, FEW)
-        begin = kept.clock if kept is not None else min(int(t["ingest_time"][0].as_py()) for t in tables.values()) - 1
+    def look(self, user: str, waiting: Waiting, kept: Kept | None, horizon: int, now: int) -> Stepped:
+        """Run a copy of somebody's machine up to `horizon`; what of it is said at once."""
+        tables = waiting.up_to(horizon, FEW)
+        begin = kept.clock if kept is not None else earliest(tables, horizon) - 1
         machine = Machine(user, self.content.at(begin), self._states(user))
         out = Stepped(user)
-        early = self.early.setdefault(user, Early(first))
-        for after, to, shared in self.content.spans(begin, first):
-            done = machine.step(within(tables, after, to), to, shared)
+        early = self.early.setdefault(user, Early(horizon))
+        for done in self.content.run(machine, tables, begin, horizon):
             for topic in SAID:
                 said = [r for r in done.records.get(topic, []) if _is_said(topic, r, now) and r["event_id"] not in early.ids]
                 if said:
                     out.records.setdefault(topic, []).extend(said)
                     early.ids |= {r["event_id"]: int(r["ingest_time"]) for r in said}
-        due = machine.next_due(first)
-        early.until, early.again = first, None if due is None else max(due, first + AGAIN_MS)
+        due = machine.next_due(horizon)
+        early.until, early.again = horizon, None if due is None else max(due, horizon + AGAIN_MS)
         return out
 
     def leave_out(self, done: list[Stepped]) -> None:

@@ -164,6 +164,11 @@ class Gate:
         return table
 
 
+def earliest(tables: dict[str, pa.Table], default: int) -> int:
+    """First arrival (ms) of rows in arrival order; `default` if there are none."""
+    return min((int(t["ingest_time"][0].as_py()) for t in tables.values()), default=default)
+
+
 def within(tables: dict[str, pa.Table], after: int, until: int) -> dict[str, pa.Table]:
     """Rows that arrived in (after, until], of rows in arrival order; topics without any are left out."""
     out = {}
