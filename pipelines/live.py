@@ -244,7 +244,7 @@ class Live:
     # -- the log's clock ----------------------------------------------------------------------------------------------
 
     def _until(self, now: int, idle: set[Part]) -> tuple[int, int]:
-        """Where the log's clock may go: nothing older can come, unless from behind the hold. Horizon: the same of what is read first."""
+        """Where the log's clock may go: nothing older can come, unless from behind the hold. Horizon: of what is read first."""
         hold = int(self.live.hold_s * 1000)
         until = horizon = now - hold
         stalled = self.fetcher.stalled(self.live.max_hold_s) - idle

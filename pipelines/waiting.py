@@ -13,12 +13,9 @@ from connectors.kafka.fetch import Part
 from connectors.spool import in_order
 from pipelines.ingest.machine import RISK_BEARING
 from pipelines.ledger import Kept
+from pipelines.parcel import BY_THE_MINUTE
 
 MINUTE_MS = 60_000
-MANY = frozenset({  # such a row decides nothing by itself, only at the next minute of the log's clock
-    "raw.location", "raw.app_usage", "device.location", "device.phone_usage", "device.heart_rate", "device.activity",
-    "device.music", "device.status",
-})  # fmt: skip
 RISKY = RISK_BEARING | {"selfreport"}
 FRESH_MS = 3_600_000  # a risk-bearing row that came within this when it is read: somebody is in need now
 BACKLOG_MS = 120_000  # behind by more than this is a backlog
@@ -65,7 +62,7 @@ class Waiting:
         self.rows += len(table)
         low = int(table["ingest_time"].to_numpy().min())
         self.first = _least(self.first, low)
-        if topic not in MANY:
+        if topic not in BY_THE_MINUTE:
             self.urgent = _least(self.urgent, low)
         if topic in RISKY:
             self.risky = _least(self.risky, low)
