@@ -1,6 +1,7 @@
 """The embedded live run against a real broker: drain of a backlog, latency, crisis under a backlog.
 
     python -m benchmarks.live drain --records 2000000        rows per CPU second, and kafka-python alone on the same records
+    python -m benchmarks.live drain --real [--form json]     the same of five real wearers (benchmarks.fitbit)
     python -m benchmarks.live latency --rate 1000 --seconds 60
     python -m benchmarks.live crisis --records 1000000
 
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from benchmarks import fitbit
 from connectors.kafka import topics
 from connectors.kafka.codec import READ, Encoder
 from connectors.kafka.fetch import READER, Fetcher
@@ -50,10 +52,10 @@ def fill(options: KafkaOptions, records: int, people: int, folder: Path) -> tupl
     return n, last
 
 
-def fill_from(options: KafkaOptions, log: Path, records: int | None = None) -> tuple[int, int, int]:
+def fill_from(options: KafkaOptions, log: Path, records: int | None = None, form: str = "avro") -> tuple[int, int, int]:
     """A log as a backlog, arrival times as timestamps, what has arrived by now: how many records, first and last arrival."""
     producer = KafkaProducer(**options.client(linger_ms=50, batch_size=1 << 19, compression_type="lz4", partitioner=ByHash()))
-    encoder, n, first, last = Encoder(), 0, 0, 0
+    encoder, n, first, last = Encoder(form=form), 0, 0, 0
     now = int(time.time() * 1000)
     with LogSource([log]) as source:
         for after, until in source.plan(200_000):
@@ -91,11 +93,17 @@ def alone(options: KafkaOptions) -> float:
     return time.process_time() - begun
 
 
-def drain(broker: Broker, folder: Path, records: int, people: int) -> dict[str, Any]:
-    """Rows per CPU second of the whole graph; memory."""
+def drain(broker: Broker, folder: Path, records: int, people: int, real: bool = False, form: str = "avro") -> dict[str, Any]:
+    """Rows per CPU second of the whole graph; memory. `real`: all of five real wearers instead, heart rate and steps."""
     options = KafkaOptions(broker.bootstrap)
     topics.create(options, partitions=PARTITIONS, clock="CreateTime")
-    n, last = fill(options, records, people, folder)
+    if real:
+        people = len(fitbit.COVID)
+        fitbit.write_log(folder / "log", fitbit.COVID)
+        fitbit.write_consents(folder / "log", fitbit.COVID)
+        n, _, last = fill_from(options, folder / "log", form=form)
+    else:
+        n, last = fill(options, records, people, folder)
     base = alone(options)
     code = f"from benchmarks.live import _drained; _drained({broker.bootstrap!r}, {str(folder / 'state.db')!r}, {last})"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
@@ -259,11 +267,13 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=100)  # latency: enough for everybody to be alerted once only
     parser.add_argument("--rate", type=int, default=1_000)
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--real", action="store_true", help="drain: five real wearers")
+    parser.add_argument("--form", choices=["avro", "json"], default="avro", help="drain --real: how records are written")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, Broker(Path(place) / "kafka", heap="512m") as broker:
         folder = Path(place)
         if given.what == "drain":
-            out = drain(broker, folder, given.records, given.people)
+            out = drain(broker, folder, given.records, given.people, given.real, given.form)
         elif given.what == "crisis":
             out = crisis(broker, folder, given.records, given.people)
         else:
