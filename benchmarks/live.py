@@ -130,13 +130,13 @@ def crisis(broker: Broker, folder: Path, records: int, people: int) -> dict[str,
     n, _ = fill(options, records, people, folder)
     with LogSource([folder / "log"]) as source:
         users = sorted(u for u in source.users if not u.startswith("_"))
-    _consents(options, users)
+    consents(options, users)
     ended = threading.Event()
     found: list[float] = []
     since = int(time.time() * 1000)
     threads = [
-        threading.Thread(target=_search, args=(options, users, ended, 0.5)),
-        threading.Thread(target=_watch, args=(options, ended, found, since)),
+        threading.Thread(target=search, args=(options, users, ended, 0.5)),
+        threading.Thread(target=watch, args=(options, ended, found, since)),
     ]
     run = Live(options, folder / "state.db", Settings())
     threading.Timer(120, lambda: setattr(run, "stopping", True)).start()
@@ -152,7 +152,7 @@ def crisis(broker: Broker, folder: Path, records: int, people: int) -> dict[str,
     for t in threads:
         t.join()
     run.close()
-    return {"what": "crisis", "backlog": n, "drained_after_s": [round(d, 1) for d in drained], **_figures(found)}
+    return {"what": "crisis", "backlog": n, "drained_after_s": [round(d, 1) for d in drained], **figures(found)}
 
 
 def latency(broker: Broker, folder: Path, rate: int, seconds: int, people: int) -> dict[str, Any]:
@@ -160,14 +160,14 @@ def latency(broker: Broker, folder: Path, rate: int, seconds: int, people: int) 
     options = KafkaOptions(broker.bootstrap)
     topics.create(options, partitions=PARTITIONS, clock="CreateTime")
     users = [f"p{i:03d}" for i in range(1, people + 1)]
-    _consents(options, users)
+    consents(options, users)
     found: list[float] = []
     since = int(time.time() * 1000)
     ended = threading.Event()
     threads = [
         threading.Thread(target=_beats, args=(options, users, ended, rate)),
-        threading.Thread(target=_search, args=(options, users, ended, 0.2)),
-        threading.Thread(target=_watch, args=(options, ended, found, since)),
+        threading.Thread(target=search, args=(options, users, ended, 0.2)),
+        threading.Thread(target=watch, args=(options, ended, found, since)),
     ]
     run = Live(options, folder / "state.db", Settings())
     threading.Timer(seconds, lambda: setattr(run, "stopping", True)).start()
@@ -183,18 +183,18 @@ def latency(broker: Broker, folder: Path, rate: int, seconds: int, people: int) 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return {
         "what": "latency", "rate": rate, "people": people, "seconds": round(took), "cores": round(used / took, 2), "peak_mb": peak,
-        "order_breaks": sum(run.order_breaks.values()), **_figures(found),
+        "order_breaks": sum(run.order_breaks.values()), **figures(found),
     }  # fmt: skip
 
 
-def _figures(found: list[float]) -> dict[str, Any]:
+def figures(found: list[float]) -> dict[str, Any]:
     if not found:
         return {"notifications": 0}
     p50, p99 = np.percentile(found, [50, 99])
     return {"notifications": len(found), "p50_s": round(p50, 2), "p99_s": round(p99, 2), "max_s": round(max(found), 2)}
 
 
-def _watch(options: KafkaOptions, ended: threading.Event, found: list[float], since: int) -> None:
+def watch(options: KafkaOptions, ended: threading.Event, found: list[float], since: int) -> None:
     """Latency of each notification of records that arrived since the start, as a read_committed reader sees it."""
     consumer = KafkaConsumer(**options.client(isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50))
     consumer.assign([TopicPartition("notifications", p) for p in consumer.partitions_for_topic("notifications")])
@@ -205,7 +205,7 @@ def _watch(options: KafkaOptions, ended: threading.Event, found: list[float], si
     consumer.close()
 
 
-def _consents(options: KafkaOptions, users: list[str]) -> None:
+def consents(options: KafkaOptions, users: list[str]) -> None:
     now = int(time.time() * 1000) - 60_000
     producer, encoder = KafkaProducer(**options.client()), Encoder()
     for user in users:
@@ -236,7 +236,7 @@ def _beats(options: KafkaOptions, users: list[str], ended: threading.Event, rate
     producer.close()
 
 
-def _search(options: KafkaOptions, users: list[str], ended: threading.Event, every_s: float) -> None:
+def search(options: KafkaOptions, users: list[str], ended: threading.Event, every_s: float) -> None:
     """A severity-3 search of one person after another."""
     producer, encoder = KafkaProducer(**options.client()), Encoder()
     for n, user in enumerate(_round(users)):
