@@ -193,6 +193,7 @@ class ReadLane(beam.DoFn):  # type: ignore[misc]
         return Lane(
             client, number, of, topics, offsets.at, hold_ms=s.hold_ms, patience_ms=s.patience_ms, clock=offsets.clock,
             gather=parcel.BY_THE_MINUTE, gather_s=s.gather_s, few=FEW,
+            most=s.most // 2,
         )  # fmt: skip
 
     def _outputs(self, element: str, ready: Ready) -> Iterator[Any]:

@@ -34,7 +34,6 @@ PATIENCE_MS = 8_000  # with the hold and a bundle this stays below the 10 s of d
 NEED_MS = 3_000  # the hold and a second: in the present the clock has come so far by then, and nobody need be shown
 ASK_MS = 200
 RELOOK_MS = 30_000
-MOST = 1_500
 AHEAD = 40_000  # records of one partition that may wait for the others before it is paused
 LIVE_MS = 60_000
 RECENT_MS = 600_000
@@ -142,7 +141,7 @@ class Lane:
         self, consumer: Consumer, lane: int, lanes: int, topics: Iterable[str], offsets: Mapping[Part, int], *,
         hold_ms: int = HOLD_MS, patience_ms: int = PATIENCE_MS, clock: int = NEVER, wall: Callable[[], float] = time.time,
         gather: Collection[str] = (), gather_s: float = 0.0,
-        few: Collection[str] = (), need_ms: int = NEED_MS, most: int = MOST,
+        few: Collection[str] = (), need_ms: int = NEED_MS, most: int = AHEAD,
     ) -> None:  # fmt: skip
         self.consumer, self.lane, self.lanes, self.topics = consumer, lane, lanes, sorted(topics)
         self.hold_ms, self.patience_ms, self.wall = hold_ms, patience_ms, wall
