@@ -12,14 +12,14 @@ import logging
 import time
 from collections import Counter, OrderedDict
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from connectors.base import NotALog
 from connectors.kafka.codec import READ, Decoder, Encoder, Letter
-from connectors.kafka.fetch import Fetcher, Part
+from connectors.kafka.fetch import Part
 from connectors.kafka.options import KafkaOptions
 from connectors.kafka.prioritised import Prioritised
 from connectors.kafka.registry import Registry
@@ -29,7 +29,8 @@ from pipelines.content_log import PACK
 from pipelines.grouping import by_person
 from pipelines.ingest import Pseudonyms
 from pipelines.ingest.machine import FEW
-from pipelines.ledger import Ledger, part_name
+from pipelines.intake import Came, Intake
+from pipelines.ledger import Ledger
 from pipelines.live_content import LiveContent
 from pipelines.live_options import LiveOptions, Wall
 from pipelines.lookahead import Lookahead
@@ -50,11 +51,6 @@ CLOSE_S = 0.15  # but no longer
 FIRST_S = 0.5  # how long what is read first is read up to its end
 LOOKAHEAD_S = 1.0  # how long a slice looks ahead for those in need, about
 READ_FIRST = {t for t in READ if t in {*FEW, PACK}}  # somebody waits for these, or what is said depends on them
-Came: TypeAlias = tuple[dict[str, list[pa.Table]], list[dict[str, Any]]]  # rows by topic, dead letters
-
-
-class TooManyDeadError(NotALog):
-    """Most records of a topic can't be read: a bad deploy, on which the run stops instead of rerouting everything."""
 
 
 class Live:
@@ -84,7 +80,7 @@ class Live:
         self.live, self.settings, self.end = live or LiveOptions(), settings, end
         self.wall = wall or Wall()
         registry = Registry(options.registry) if options.registry else None
-        self._decoder, self._encoder = Decoder(registry), Encoder(registry, form)
+        self._encoder = Encoder(registry, form)
         self.ledger = Ledger(state, settings)
         self.publisher = Publisher(options, options.prefix + self.live.name)
         self.fetcher = Prioritised(options, READ_FIRST, {*READ} - READ_FIRST, self.ledger.offsets())
@@ -100,13 +96,8 @@ class Live:
         self.carrier = LiveCarrier()
         self.gate = Gate()
         self._pseudonyms = Pseudonyms(settings.pseudonym_key)
-        self._told: dict[str, int] = self.ledger.get("read") or {}  # dead letters before these offsets are told
-        self._reads: OrderedDict[int, dict[Part, int]] = OrderedDict()  # number of a read → where each partition stood before it
-        self._read_number = 0
-        self._parts: list[Part] = []
+        self.intake = Intake(self.fetcher, Decoder(registry), self.live, self._pseudonyms, self.ledger.get("read") or {})
         self._machines: OrderedDict[str, Machine] = OrderedDict()
-        self._dead: Counter[str] = Counter()
-        self._all: Counter[str] = Counter()
         self._outbox: list[tuple[int, list[Message]]] = []
         self._ran, self._over = 0, 0.0  # machines run in this slice; when it is to end (monotonic seconds)
         self._recovered = False
@@ -127,15 +118,8 @@ class Live:
         if not self._deliver():
             time.sleep(min(1.0, self.live.slice_s))
             return False
-        self._read_number += 1
-        came = self._read()
+        (tables, letters), idle = self._read()
         now = self.wall.now()
-        idle = self.fetcher.idle()
-        if self.fetcher.first.lag:
-            idle |= self._close_up(came, self.fetcher.first, FIRST_S)
-        if 0 < self.fetcher.lag <= SHORT_LAG:
-            idle |= self._close_up(came, self.fetcher, CLOSE_S)
-        tables, letters = came
         self._admit(tables, now)
         letters += self.content.letters()
         until, horizon = self._until(now, idle)
@@ -163,82 +147,30 @@ class Live:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def _read(self) -> Came:
-        """What comes within a slice: rows by topic, and dead letters not told yet."""
-        self.fetcher.refresh()
-        self._reads[self._read_number] = {p: r.position for p, r in self.fetcher.reach.items()}
-        came: Came = {}, []
-        polled: dict[Part, list[Any]] = {}  # decoded together: a batch of few records costs about as much as one of a hundred
-        end, rows = time.monotonic() + (PRESSED_S if self.turns.pressed else self.live.slice_s), 0
-        self._throttle()
-        while (left := end - time.monotonic()) > 0 and rows < self.live.slice_rows:
-            rows += _gather(polled, self.fetcher.poll(left))
-            if self.end is not None and not rows:
-                break  # nothing is there: do not wait for what will not be taken
-        self._take(came, polled)
-        return came
-
-    def _take(self, came: Came, polled: dict[Part, list[Any]]) -> None:
-        """Records as they were polled into `came`."""
-        tables, letters = came
-        for part, records in polled.items():
-            if part not in self._parts:
-                self._parts.append(part)
-            table, bad = self._decoder.read(part[0], part[1], records, self._parts.index(part))
-            metrics.RECORDS_IN.labels(part[0]).inc(len(records))
-            told = self._told.get(part_name(part), -1)
-            new = [x for x in bad if x.offset >= told]
-            self._limit(part[0], len(records), len(bad))
-            letters += [letter(x, self._pseudonym(x.user)) for x in new]
-            for x in new:
-                metrics.DEAD_LETTERS.labels(x.reason).inc()
-            if len(table):
-                tables.setdefault(part[0], []).append(table)
-
-    def _close_up(self, came: Came, fetcher: Fetcher | Prioritised, most_s: float) -> set[Part]:
-        """Read what came up to the instant at which the ends were asked for: then none of before is missing in these partitions."""
-        end = time.monotonic() + most_s
-        polled: dict[Part, list[Any]] = {}
-        while len(idle := fetcher.caught_up()) < len(fetcher.reach) and (left := end - time.monotonic()) > 0:
-            _gather(polled, fetcher.poll(left))
-        self._take(came, polled)
-        return idle
-
-    def _throttle(self) -> None:
-        """Partitions that are far ahead wait when too much is held."""
-        held = self.turns.rows
-        ahead: set[Part] = set()
-        if held > self.live.waiting_rows and self.clock:
-            limit = self.clock + int(self.live.max_hold_s * 1000)
-            ahead = {p for p, r in self.fetcher.reach.items() if r.seen is not None and r.seen > limit}
-            if len(ahead) == len(self.fetcher.reach):
-                ahead = set()
-        self.fetcher.pause(ahead)
-
-    def _limit(self, topic: str, n: int, dead: int) -> None:
-        self._all[topic] += n
-        self._dead[topic] += dead
-        if self._dead[topic] > max(self.live.dead_rows, self.live.dead_share * self._all[topic]):
-            raise TooManyDeadError(
-                f"{topic}: {self._dead[topic]} of {self._all[topic]} records can't be read; stopped before they are passed over"
-            )
-        if self._all[topic] > 20 * self.live.dead_rows:  # the past counts less
-            self._all[topic] //= 2
-            self._dead[topic] //= 2
+    def _read(self) -> tuple[Came, set[Part]]:
+        """What comes within a slice, and the partitions of which nothing up to now is missing."""
+        wait_s = PRESSED_S if self.turns.pressed else self.live.slice_s
+        came = self.intake.read(wait_s, self.turns.rows, self.clock, wait=self.end is None)
+        idle = self.fetcher.idle()
+        if self.fetcher.first.lag:
+            idle |= self.intake.close_up(came, self.fetcher.first, FIRST_S)
+        if 0 < self.fetcher.lag <= SHORT_LAG:
+            idle |= self.intake.close_up(came, self.fetcher, CLOSE_S)
+        return came, idle
 
     def _admit(self, tables: dict[str, list[pa.Table]], now: int) -> None:
         """Rows to the people they belong to."""
         packs = tables.pop(PACK, [])
         if packs:
-            self.content.take(pa.concat_tables(packs), self.clock or 0, self._parts)
+            self.content.take(pa.concat_tables(packs), self.clock or 0, self.intake.parts)
         joined = {t: _sane(pa.concat_tables(parts), now) for t, parts in tables.items()}
         at = time.monotonic()
         for user, topics in by_person(joined, self._pseudonyms).items():
             kept = self.people.get(user)
             for topic, table in topics.items():
-                table = self.gate.admit(topic, table, kept, self._parts)
+                table = self.gate.admit(topic, table, kept, self.intake.parts)
                 if len(table):
-                    self.turns.add(user, topic, table, at, now, self._read_number)
+                    self.turns.add(user, topic, table, at, now, self.intake.number)
         for topic, n in self.gate.breaks.items():
             metrics.ORDER_BREAKS.labels(topic).inc(n)
         self.order_breaks += self.gate.breaks
@@ -306,9 +238,9 @@ class Live:
         self._machines[user] = machine
         while len(self._machines) > self.live.in_memory:
             self._machines.popitem(last=False)
-        work.due, work.seen = machine.next_due(until), _last(tables, self._parts)
+        work.due, work.seen = machine.next_due(until), _last(tables, self.intake.parts)
         if waiting is not None and waiting.rows:
-            for part, offset in _last({t: pa.concat_tables(x) for t, x in waiting.tables.items()}, self._parts).items():
+            for part, offset in _last({t: pa.concat_tables(x) for t, x in waiting.tables.items()}, self.intake.parts).items():
                 work.seen[part] = max(offset, work.seen.get(part, -1))
         return done, states
 
@@ -320,7 +252,7 @@ class Live:
                 metrics.FORGOTTEN_RECORDS.labels(topic).inc(n)
             for topic, reason, name, event, arrival, file, line in s.came.dead:
                 metrics.DEAD_LETTERS.labels(reason).inc()
-                part = self._parts[file]
+                part = self.intake.parts[file]
                 out.append(letter(Letter(topic, reason, name, s.user, event, arrival, part[1], line), s.user))
         return out
 
@@ -333,15 +265,9 @@ class Live:
             people.append((w.user, self.turns.ran(w), kept))
             self.ahead.passed(w.user, w.until)
             metrics.STATE_BYTES.observe(len(kept[0]) + len(kept[1]))
-        keep = oldest(self.waiting.values(), self._read_number)
-        while self._reads and next(iter(self._reads)) < keep:
-            self._reads.popitem(last=False)
-        at = {p: r.position for p, r in self.fetcher.reach.items()}
-        begins = reversed(self._reads.values()) if keep <= self._read_number else ()
-        offsets = at | {p: o for read in begins for p, o in read.items()}  # of each partition the earliest
-        self._told = {part_name(p): o for p, o in at.items()}
+        told, offsets = self.intake.stand(oldest(self.waiting.values(), self.intake.number))
         meta: dict[str, Any] = {
-            "clock": until, "read": self._told, "offsets": {part_name(p): o for p, o in offsets.items()},
+            "clock": until, "read": told, "offsets": offsets,
             "number": self.number + bool(out), "early": self.ahead.state(),
         }  # fmt: skip
         if self.content.changed:
@@ -390,16 +316,6 @@ class Live:
         metrics.PEOPLE.set(len(self.people))
         metrics.TICK_SECONDS.observe(time.monotonic() - begun)
         metrics.LAST_TICK.set(time.monotonic())
-
-    def _pseudonym(self, user: str | None) -> str | None:
-        return None if user is None else self._pseudonyms.of(user)
-
-
-def _gather(into: dict[Part, list[Any]], polled: dict[Part, list[Any]]) -> int:
-    """Records of one poll to those of the polls before; how many they are."""
-    for part, records in polled.items():
-        into.setdefault(part, []).extend(records)
-    return sum(map(len, polled.values()))
 
 
 def _sane(table: pa.Table, now: int) -> pa.Table:

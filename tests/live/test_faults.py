@@ -12,8 +12,9 @@ import pytest
 from connectors.base import NotALog
 from connectors.kafka.sink import Message, NotPublished
 from deploy.local.broker import Broker
+from pipelines.intake import TooManyDeadError
 from pipelines.ledger import Kept, Ledger, LedgerError, pack, unpack
-from pipelines.live import Live, TooManyDeadError
+from pipelines.live import Live
 from pipelines.live_options import LiveOptions, Wall
 from pipelines.settings import Settings, SettingsError
 from pipelines.waiting import Gate, Waiting, is_ready
