@@ -20,9 +20,9 @@ KEEP_PARTS = np.array([[0.95], [0.95], [0.98]])  # fast, current context, whole:
 GAIN_PARTS = np.array([[1.0], [1.0], [0.4]])  # so that the decayed sums have one mean
 
 
-def of_parts(model: RecallClassifier) -> Array:
-    """Weights of the parts [expert, part]."""
-    m = np.exp(-TEMPER * model._sub)
+def of_parts(sub: Array) -> Array:
+    """Weights of the parts by their decayed log loss [expert, part]."""
+    m: Array = np.exp(-TEMPER * sub)
     m[FAST, 2] = 0.0
     m /= m.sum(1, keepdims=True)
     return m

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ FAINT = 0.01  # added to the sums of kernels
 BEYOND = np.float32(1e12)  # a squared distance beyond any
 HALFWAY = np.float32(1e11)  # what lies nearer is a distance
 FAINTEST = -60.0  # logarithm of the least kernel: below it products are subnormal, which is slow
+ONES = np.ones(8192, np.float32)
 REACH = 4.0  # most that the logarithm of a relevance may be
 SHARP = 6.0  # nearest rows count exp(-SHARP * relevance-weighted squared distance / features)
 
@@ -44,7 +45,7 @@ def trim(a: Array) -> Array:
     return out
 
 
-def linear_step(wq: Array, e: int, z1: Array, square1: Array, c: Array, keep: float = 1.0) -> None:
+def linear_step(wq: Array, e: int, z1: Array, square1: Array, c: Array) -> None:
     """One versus rest logistic posterior of expert `e`, diagonal, by assumed-density filtering (online EWC's form).
 
     Parameters
@@ -53,17 +54,25 @@ def linear_step(wq: Array, e: int, z1: Array, square1: Array, c: Array, keep: fl
         Means and precisions [2, expert, class, feature + 1].
     z1, square1, c
         Scaled samples and 1, their squares and 1 [n, feature + 1], and their classes, 1 where it is [n, class].
-    keep
-        Share of the precision that is kept, not below that of the prior (1).
     """
     new = wq[:, e].copy()
-    w, q = new
+    w, q = new[0], new[1]
     p = logistic(z1 @ w.T)
-    if keep != 1.0:
-        np.maximum(keep * q, 1.0, out=q)
     q += (p - p * p).T @ square1
     w += (c - p).T @ z1 / q
     wq[:, e] = trim(new)
+
+
+def linear_steps(wq: Array, experts: list[int], z1: Array, square1: Array, c: Array, keep: float) -> None:
+    """`linear_step` of several experts with one sample [feature + 1], [class]. `FAST` keeps `keep` of its precision, never below the prior (1)."""
+    new = wq[:, experts]
+    w, q = new[0], new[1]
+    p = logistic(w @ z1)
+    if experts[0] == FAST:
+        np.maximum(keep * q[0], 1.0, out=q[0])
+    q += (p - p * p)[:, :, None] * square1
+    w += (c - p)[:, :, None] * z1 / q
+    wq[:, experts] = trim(new)
 
 
 def logistic(a: Array) -> Array:
@@ -112,10 +121,10 @@ def pull(d: Array, same: Array, rate: float) -> Array:
     rate
         Factor of the squared distance in the kernel.
     """
-    ones = np.ones(d.shape[1], np.float32)  # a product is faster than a sum
-    d -= np.minimum(d.min(1), HALFWAY)[:, None]
+    ones = ONES[: d.shape[1]]  # a product is faster than a sum
+    d -= d.min(1).clip(0.0, HALFWAY)[:, None]
     d *= -rate
-    k = np.exp(np.maximum(d, FAINTEST, out=d), out=d)
+    k = np.exp(d.clip(FAINTEST, 0.0, out=d), out=d)
     hit = k * same
     k /= (k @ ones + FAINT)[:, None]
     hit /= (hit @ ones + FAINT)[:, None]
@@ -131,15 +140,16 @@ def spread(a: Array, ask: Array, table: Array) -> Array:
     return out
 
 
-def uphill(theta: Array, g: Array) -> Array:
-    """Log relevance after a step along the gradient `g` in relevance."""
-    return half(np.minimum(np.maximum(theta + STEP * np.exp(theta) * g, -REACH), REACH))
+def uphill(theta: Array, r: Array, g: Array) -> Array:
+    """Log relevance after a step along the gradient `g` in relevance `r` = exp(theta)."""
+    return half((theta + STEP * r * g).clip(-REACH, REACH))
 
 
 def relevances(theta: Array) -> Array:
     """Relevance of the features by each expert, to tell contexts apart, and all alike: plain distance [expert + 2, feature]."""
-    r = np.ones((len(theta) + 1, theta.shape[1]), np.float32)
+    r = np.empty((len(theta) + 1, theta.shape[1]), np.float32)
     np.exp(theta, out=r[:-1])
+    r[-1] = 1.0
     return r
 
 
@@ -149,7 +159,7 @@ def breadth(r: Array, rows: Memory) -> Array:
     return out
 
 
-def settle(rows: Memory, block: Array, theta: Array, gamma: float, ridge: float, e: int) -> None:
+def settle(rows: Memory, block: Array, theta: Array, used: int, gamma: float, ridge: float, e: int) -> None:
     """Learn from memory rows `block`: kernel machines, and what makes rows alike.
 
     One block Gauss-Seidel step of each kernel ridge regression: all memory rows together by plain distance, and each context's
@@ -157,42 +167,46 @@ def settle(rows: Memory, block: Array, theta: Array, gamma: float, ridge: float,
     contexts apart), and of context `e`.
     """
     m, n, f, rate = rows.size, len(block), theta.shape[1], SHARP / rows.active
-    table = rows.table[:m]
-    ask, owner, i = table[block, :f], rows.owner[block], np.arange(n)
+    table, owner = rows.table[:m], rows.owner[block]
     mine = (owner == e).nonzero()[0]
     r = relevances(theta)
-    square = r @ table[:, f + 1 : -1].T  # [relevance, row]
-    square[:-2] += rows.beyond[:, :m]
-    square[-2:] += rows.beyond[WHOLE, :m]
-    by = np.ones((4, n, f), np.float32)  # plain, own, whole, context
-    by[1], by[2], by[3] = r[owner], r[WHOLE], r[-2]
-    by *= ask
-    d = ((-2.0 * by).reshape(-1, f) @ table[:, :f].T).reshape(4, n, m)
-    d += np.einsum("kif,if->ki", by, ask)[:, :, None]
-    d[0] += square[-1]
-    d[1] += square[owner]
-    d[2] += square[WHOLE]
-    d[3] += square[-2]
-    np.maximum(d, 0, out=d)
-    near = np.concatenate((d[2], d[3], d[1, mine]))
     width = np.ones((2, n), np.float32)
     width[1] = breadth(r, rows)[owner]
-    _solve(rows, block, d[:2], -gamma / rows.active / width, ridge)
-    which = np.concatenate((i, i, mine))
-    near[np.arange(len(which)), block[which]] = BEYOND
-    same = rows.hot[block] @ rows.hot[:m].T
-    kin = (rows.owner[:m] == owner[:, None]).astype(np.float32)
-    g = spread(pull(near, np.concatenate((same, kin, same[mine])), rate), ask[which], table)
-    at, start = ([WHOLE, -1, e], [0, n, 2 * n]) if len(mine) else ([WHOLE, -1], [0, n])
-    g = np.add.reduceat(g, start) * np.array([rate / n, rate / n, rate / max(1, len(mine))], np.float32)[: len(at), None]
-    theta[at] = uphill(theta[at], g)
+    r[used : used + 2] = r[-2:]
+    r = r[: used + 2]
+    square = r @ table[:, f + 1 : -1].T  # [relevance, row]
+    square[:used] += rows.beyond[:used, :m]
+    square[used:] += rows.beyond[WHOLE, :m]
+    by, asked = np.empty((2, 4 * n + len(mine)), np.int64)  # plain, own, whole, what tells contexts apart, own of context e
+    by[:n], by[n : 2 * n], by[2 * n : 3 * n], by[3 * n : 4 * n], by[4 * n :] = used + 1, owner, WHOLE, used, e
+    asked[: 4 * n].reshape(4, n)[:], asked[4 * n :] = block, block[mine]
+    ask = table[asked, :f]
+    near = r[by]
+    near *= ask
+    norm = np.einsum("if,if->i", near, ask)
+    near *= -2.0
+    d = near @ table[:, :f].T
+    d += norm[:, None]
+    d += square[by]
+    _solve(rows, block, d[: 2 * n].reshape(2, n, m), -gamma / rows.active / width, ridge)
+    d, asked, ask = d[2 * n :], asked[2 * n :], ask[2 * n :]
+    d[np.arange(len(d)), asked] = BEYOND
+    y = rows.y[block] + len(rows.beyond)
+    same = rows.alike[np.concatenate((y, owner, y[mine]))]
+    g = spread(pull(d, same, rate), ask, table)
+    at, start, each = [WHOLE, -1], [0, n], [rate / n, rate / n]
+    if len(mine):
+        at, start, each = [*at, e], [*start, 2 * n], [*each, rate / len(mine)]
+    g = np.add.reduceat(g, start)
+    g *= np.array(each, np.float32)[:, None]
+    theta[at] = uphill(theta[at], r[[WHOLE, used, e][: len(at)]], g)
 
 
 def _solve(rows: Memory, block: Array, d: Array, scale: Array, ridge: float) -> None:
     """Kernel coefficients of `block` that fit, the others held: `d` squared distances to all memory rows [2, n, m]."""
     n_classes, i = rows.hot.shape[1], np.arange(len(block))
     d *= scale[:, :, None]
-    k = np.exp(np.maximum(d, FAINTEST, out=d), out=d)
+    k = np.exp(d.clip(FAINTEST, 0.0, out=d), out=d)
     held = rows.kernel[:, : rows.size]
     mine = held[:, block]
     left = k[:, :, block]
@@ -211,55 +225,59 @@ def present_relevance(rows: Memory, theta: Array, z: Array, c: int, keep: float)
     np.maximum(d, 0, out=d)
     d += rows.beyond[FAST, rows.size :]
     rate = SHARP / rows.active
-    return uphill(theta, rate * spread(pull(d[None], rows.hot[None, rows.size :, c], rate), z[None], ring)[0])
+    return uphill(theta, r, rate * spread(pull(d[None], rows.hot[None, rows.size :, c], rate), z[None], ring)[0])
 
 
-class Said(NamedTuple):
-    """What the memory says of a sample."""
-
-    votes: Array  # p(class) by the nearest rows [expert, class]
-    kernel: Array  # p(class) by the kernel machines [expert, class]; uniform far from all rows
-    near: Array  # an expert's share of the rows that lie nearest by what tells contexts apart
-    known: Array  # classes that an expert has rows of [expert, class]
-
-
-def recalled(rows: Memory, z: Array, theta: Array, gamma: float, k_gate: int) -> Said:
+def recalled(rows: Memory, z: Array, theta: Array, parts: Array, gamma: float, k_gate: int) -> Array:
     """Ask the memory rows.
 
     A row votes with exp(-SHARP d / features), d beyond the nearest one; FEW votes are spread over all classes. In the whole
     memory the more rows a class has, the less each counts (square root), because reservoirs balance classes only while full.
+
+    Parameters
+    ----------
+    parts
+        Of the experts in use [expert, part, class]. What the nearest rows and the kernel machines say is written here: p(class);
+        far from all rows it is uniform.
+
+    Returns
+    -------
+    array
+        An expert's share of the rows that lie nearest by what tells contexts apart [expert].
     """
-    f, n_experts, n_classes, scale = len(z), len(theta) - 1, rows.hot.shape[1], 1.0 / rows.active
+    f, used, n_classes, scale = len(z), len(parts), rows.hot.shape[1], 1.0 / rows.active
     r = relevances(theta)
-    ask = np.zeros((n_experts + 2, 2 * f + 2), np.float32)
+    width = breadth(r[:-2], rows)[:used]
+    ask = np.empty((len(r), 2 * f + 2), np.float32)
     rz = r * z
-    ask[:, :f], ask[:, f], ask[:, f + 1 : -1] = -2.0 * rz, rz @ z, r
-    d = ask @ rows.table.T  # squared distance to every row by each relevance
-    np.maximum(d, 0, out=d)
-    d[:-2] += rows.beyond
-    d[-2:] += rows.beyond[WHOLE]
-    own = d[:-2]
-    k = own - np.minimum(own.min(1), HALFWAY)[:, None]
+    ask[:, f], ask[:, f + 1 : -1], ask[:, -1] = rz @ z, r, 0.0
+    np.multiply(rz, -2.0, out=ask[:, :f])
+    ask[used : used + 2] = ask[-2:]
+    d = ask[: used + 2] @ rows.table.T  # squared distance to every row by each relevance
+    d.clip(0.0, np.inf, out=d)
+    own = d[:used]
+    own += rows.beyond[:used]
+    d[used:] += rows.beyond[WHOLE]
+    all_k = np.zeros((len(theta) - 1, d.shape[1]), np.float32)
+    k = np.subtract(own, np.minimum(own.min(1), HALFWAY)[:, None], out=all_k[:used])
     k *= -SHARP * scale
-    some = np.exp(k, out=k) @ rows.hot
-    known = np.bincount(rows.owner * (n_classes + 1) + rows.y + 1, minlength=n_experts * (n_classes + 1))
-    known = known.reshape(n_experts, -1)[:, 1:]
-    fair = some[WHOLE] / np.sqrt(np.maximum(1, known.sum(0)))
+    np.exp(k, out=k)
+    some = (all_k @ rows.hot)[:used]
+    count = rows.counts.sum(0)
+    fair = some[WHOLE] / np.sqrt(np.maximum(1, count))
     some[WHOLE] = fair * (some[WHOLE].sum() / max(float(fair.sum()), 1e-30))
     some += FEW / n_classes
-    votes = some / some.sum(1, keepdims=True)
-    width = breadth(r[:-2], rows)
+    np.divide(some, some.sum(1, keepdims=True), out=parts[:, 1])
     own[WHOLE], width[WHOLE] = d[-1], 1.0
-    own *= (-gamma * scale / width)[:, None]
-    k = np.exp(own, out=own)
-    kernel = k @ rows.kernel[1]
+    np.multiply(own, (-gamma * scale / width)[:, None], out=k)
+    np.exp(k, out=k)
+    kernel = (all_k @ rows.kernel[1])[:used]
     kernel[WHOLE] = k[WHOLE] @ rows.kernel[0]
     kernel += 1.0 / n_classes
     np.maximum(kernel, 0.02, out=kernel)
-    kernel /= kernel.sum(1, keepdims=True)
-    near = np.zeros(n_experts)
-    k_gate = min(k_gate, int(known.sum()))
-    if k_gate:
-        nearest = d[-2].argpartition(k_gate - 1)[:k_gate]
-        near = np.bincount(rows.owner[nearest], minlength=n_experts) / k_gate
-    return Said(votes, kernel, near, (known > 0).astype(np.float64))
+    np.divide(kernel, kernel.sum(1, keepdims=True), out=parts[:, 2])
+    k_gate = min(k_gate, int(count.sum()))
+    if not k_gate:
+        return np.zeros(len(rows.beyond))
+    nearest = d[-2].argpartition(k_gate - 1)[:k_gate]
+    return np.bincount(rows.owner[nearest], minlength=len(rows.beyond)) / k_gate
