@@ -77,6 +77,8 @@ class Memory:
         1 where a memory row is of the expert, then where it is of the class [expert + class, memory row].
     counts
         Rows of the expert and class, the ring's under `FAST` [expert, class].
+    in_use
+        Rows in all.
     kernel
         Coefficients of the kernel machines [2, row, class]: over all memory rows, over those of the same context; 0 in the ring.
     """
@@ -96,6 +98,7 @@ class Memory:
         self.alike = np.zeros((experts, size), np.float32)
         self.counts = np.zeros((experts, 0), np.int64)
         self.kernel = np.zeros((2, n, 0), np.float32)
+        self.in_use = 0
         self.head = 0
         self._live: Array | None = None
 
@@ -132,6 +135,7 @@ class Memory:
         experts, classes = len(self.beyond), self.hot.shape[1]
         used, kept = np.flatnonzero(self.y >= 0), self.live()
         y, owner = self.y[used], self.owner[used]
+        self.in_use = len(used)
         self.hot[:], self.beyond[:] = 0.0, BEYOND
         self.hot[used, y] = 1.0
         self.beyond[owner, used] = self.beyond[WHOLE, used] = 0.0
@@ -185,6 +189,7 @@ class Memory:
         self.hot[i, c] = 1.0
         self.beyond[e, i] = self.beyond[WHOLE, i] = 0.0
         self.counts[e, c] += 1
+        self.in_use += 1
         if i < self.size:
             self.alike[e, i] = self.alike[len(self.beyond) + c, i] = 1.0
 
@@ -197,6 +202,7 @@ class Memory:
         self.hot[i, c] = 0.0
         self.beyond[e, i] = self.beyond[WHOLE, i] = BEYOND
         self.counts[e, c] -= 1
+        self.in_use -= 1
         if i < self.size:
             self.alike[e, i] = self.alike[len(self.beyond) + c, i] = 0.0
 
@@ -261,7 +267,8 @@ class Memory:
         out = np.empty(1 + len(draws), np.int64)
         out[0] = i
         if len(draws):
-            p = (1.0 / np.maximum(1, self.counts[FIRST:].sum(0)))[self.y[live]].cumsum()
+            each = 1.0 / np.maximum(1, np.add.reduce(self.counts[FIRST:], 0))
+            p = each[self.y[live]].cumsum()
             out[1:] = live[np.minimum(p.searchsorted(draws * p[-1]), len(live) - 1)]
         return out
 

@@ -126,17 +126,24 @@ def pull(d: Array, same: Array, rate: float) -> Array:
     d *= -rate
     k = np.exp(d.clip(FAINTEST, 0.0, out=d), out=d)
     hit = k * same
-    k /= (k @ ones + FAINT)[:, None]
-    hit /= (hit @ ones + FAINT)[:, None]
+    total = k.dot(ones)
+    total += FAINT
+    k /= total[:, None]
+    total = hit.dot(ones)
+    total += FAINT
+    hit /= total[:, None]
     k -= hit
     return k
 
 
 def spread(a: Array, ask: Array, table: Array) -> Array:
     """Sum over the rows that answer of a (ask - z)^2 [n, feature], from `a` [n, m], `ask` [n, feature], `Memory.table` [m, ...]."""
-    f = ask.shape[1]
-    sums = a @ table
-    out: Array = sums[:, f : f + 1] * (ask * ask) - 2 * ask * sums[:, :f] + sums[:, f + 1 : -1]
+    f = ask.shape[-1]
+    sums = a.dot(table)
+    out: Array = ask * ask
+    out *= sums[..., f : f + 1]
+    out -= 2 * ask * sums[..., :f]
+    out += sums[..., f + 1 : -1]
     return out
 
 
@@ -185,7 +192,9 @@ def settle(rows: Memory, block: Array, theta: Array, used: int, gamma: float, ri
     near *= ask
     norm = np.einsum("if,if->i", near, ask)
     near *= -2.0
-    d = near @ table[:, :f].T
+    d = np.empty((len(by), m), np.float32)
+    for part in (slice(0, 2 * n), slice(2 * n, None)):  # OpenBLAS divides a larger product among threads, which takes longer
+        np.matmul(near[part], table[:, :f].T, out=d[part])
     d += norm[:, None]
     d += square[by]
     _solve(rows, block, d[: 2 * n].reshape(2, n, m), -gamma / rows.active / width, ridge)
@@ -221,11 +230,15 @@ def present_relevance(rows: Memory, theta: Array, z: Array, c: int, keep: float)
     theta = theta * np.float32(keep)
     r = np.exp(theta)
     rz = r * z
-    d = ring[:, f + 1 : -1] @ r - 2 * (ring[:, :f] @ rz) + rz @ z
+    d = ring[:, f + 1 : -1].dot(r)
+    d -= 2 * ring[:, :f].dot(rz)
+    d += rz.dot(z)
     np.maximum(d, 0, out=d)
     d += rows.beyond[FAST, rows.size :]
     rate = SHARP / rows.active
-    return uphill(theta, r, rate * spread(pull(d[None], rows.hot[None, rows.size :, c], rate), z[None], ring)[0])
+    g = spread(pull(d[None], rows.hot[rows.size :, c], rate)[0], z, ring)
+    g *= rate
+    return uphill(theta, r, g)
 
 
 def recalled(rows: Memory, z: Array, theta: Array, parts: Array, gamma: float, k_gate: int) -> Array:
@@ -254,7 +267,7 @@ def recalled(rows: Memory, z: Array, theta: Array, parts: Array, gamma: float, k
     np.multiply(rz, -2.0, out=ask[:, :f])
     ask[used : used + 2] = ask[-2:]
     d = ask[: used + 2] @ rows.table.T  # squared distance to every row by each relevance
-    d.clip(0.0, np.inf, out=d)
+    np.maximum(d, 0.0, out=d)
     own = d[:used]
     own += rows.beyond[:used]
     d[used:] += rows.beyond[WHOLE]
@@ -276,7 +289,7 @@ def recalled(rows: Memory, z: Array, theta: Array, parts: Array, gamma: float, k
     kernel += 1.0 / n_classes
     np.maximum(kernel, 0.02, out=kernel)
     np.divide(kernel, kernel.sum(1, keepdims=True), out=parts[:, 2])
-    k_gate = min(k_gate, int(count.sum()))
+    k_gate = min(k_gate, rows.in_use)
     if not k_gate:
         return np.zeros(len(rows.beyond))
     nearest = d[-2].argpartition(k_gate - 1)[:k_gate]
