@@ -152,7 +152,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         if not self._labels:
             return {}
         _v, _z, _parts, p, near, mass = self._ask(x)
-        p = weights(self, near, mass) @ p
+        p = np.array(weights(self, near, mass)) @ p[: self._n_used]
         return dict(zip(self._labels, (p / p.sum()).tolist(), strict=True))
 
     def learn_one(self, x: Mapping[Any, Any], y: Any, **_: Any) -> None:
@@ -173,9 +173,9 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         v, z, parts, p, near, _mass = self._ask(x)
         self._cache = None
         for e in (FAST, self._current):
-            self._usual[e] += 0.02 * (near[e] - self._usual[e])
+            self._usual[e] += 0.02 * (near[e] - float(self._usual[e]))
         weigh_parts(self, parts, c)
-        loss = -np.log(np.minimum(np.maximum(p[:, c], LEAST), 1.0))
+        loss = [-math.log(min(max(v, LEAST), 1.0)) for v in p[:, c].tolist()]
         self._losses[self._n % self.window] = loss
         self._n += 1
         reweigh(self, loss)
@@ -219,8 +219,9 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         if not self._labels:
             return {"proba": {}, "weights": {}, "context": None, "nearest": [], "features": {}}
         _v, z, _parts, p, near, mass = self._ask(x)
-        w = weights(self, near, mass)
-        w = w / w.sum()
+        w = np.zeros(len(p))
+        w[: self._n_used] = weights(self, near, mass)
+        w /= w.sum()
         proba = self.predict_proba_one(x)
         c = int(np.argmax(w @ p))
         e = int(np.argmax(w))
@@ -294,25 +295,26 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
             self._cache = (dict(x), (v, *self._experts(self._rows.scale(v))))
         return self._cache[1]
 
-    def _experts(self, z: Array) -> tuple[Array, Array, Array, Array, Array]:
+    def _experts(self, z: Array) -> tuple[Array, Array, Array, list[float], list[float]]:
         """Scaled x; p(class) of parts [expert, part, class] and experts [expert, class]; share of neighbours; P(x of a known class)."""
         rows, used, n_classes = self._rows, self._n_used, len(self._labels)
         z1 = np.ones(len(z) + 1, np.float32)
         z1[:-1] = z
-        w, q = self._linear[0, :used], self._linear[1, :used]
+        w, q = self._linear[:, :used].reshape(2, used * n_classes, len(z1))
         parts = np.empty((used, PARTS, n_classes), np.float32)
         with np.errstate(invalid="ignore"):  # BLAS may raise the flag for a lane that it does not use
-            linear = logistic(w @ z1 / np.sqrt(1 + 0.39 * ((1.0 / q) @ (z1 * z1))))  # probit approximation, MacKay 1992
+            linear = logistic(w.dot(z1) / np.sqrt(1 + 0.39 * (1.0 / q).dot(z1 * z1)))  # probit approximation, MacKay 1992
         linear += 1e-6
+        linear = linear.reshape(used, n_classes)
         np.divide(linear, linear.sum(1, keepdims=True), out=parts[:, 0])
         near = recalled(rows, z, self._theta, parts, self.gamma, self.k_gate)
         p = np.full((len(near), n_classes), 1.0 / n_classes)
         p[:used] = (of_parts(self._sub[:used])[:, None] @ parts)[:, 0]
         near[self._current] += near[FAST]
         near[WHOLE] = 1.0
-        known = (rows.counts > 0).astype(np.float64)
-        known[WHOLE] = 1.0
-        return z, parts, p, near, known @ p[WHOLE]
+        mass = (rows.counts > 0).dot(p[WHOLE]).tolist()
+        mass[WHOLE] = 1.0
+        return z, parts, p, near, mass
 
     # -- which context ------------------------------------------------------------------------------------------------
 
@@ -357,7 +359,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         self._pending = 0
         for at in range(0, max(1, len(stored)), 8):
             block = rows.block(stored[at : at + 8], e, self._rng.random(self.settle))
-            settle(rows, block, self._theta, self._n_used, self.gamma, self.ridge, e)
+            settle(rows, block, self._theta, self.gamma, self.ridge, e)
 
     def _slot(self) -> int:
         free = np.flatnonzero(~self._used)

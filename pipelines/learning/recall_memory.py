@@ -63,7 +63,7 @@ class Memory:
     Attributes
     ----------
     table
-        [row, 2 (feature + 1)]: z, 1, the squares of z, 1; so that distances and linear parts are one product each.
+        [2 (feature + 1), row]: z, 1, the squares of z, 1; so that distances and linear parts are one product each.
     varies, active
         1 for a feature that is not constant, else 0; how many do, at least 1.
     y, owner, step, key
@@ -86,7 +86,7 @@ class Memory:
     def __init__(self, size: int, recent: int, experts: int) -> None:
         self.size, self.recent = size, recent
         n = size + recent
-        self.table = np.ones((n, 2), np.float32)
+        self.table = np.ones((2, n), np.float32)
         self.centre, self.inverse = np.zeros(0, np.float32), np.zeros(0, np.float32)
         self.varies, self.active = np.zeros(0, np.float32), 1
         self.y = np.full(n, -1, np.int64)
@@ -105,7 +105,7 @@ class Memory:
     @property
     def z(self) -> Array:
         """Scaled rows [row, feature]."""
-        return self.table[:, : len(self.centre)]
+        return self.table[: len(self.centre)].T
 
     # -- shape --------------------------------------------------------------------------------------------------------
 
@@ -117,9 +117,9 @@ class Memory:
     def fill(self, z: Array) -> None:
         """All rows anew [row, feature], after `inverse`."""
         d = z.shape[1]
-        self.table = np.ones((len(z), 2 * (d + 1)), np.float32)
-        self.table[:, :d] = z
-        np.multiply(self.table[:, :d], self.table[:, :d], out=self.table[:, d + 1 : -1])
+        self.table = np.ones((2 * (d + 1), len(z)), np.float32)
+        self.table[:d] = z.T
+        np.multiply(self.table[:d], self.table[:d], out=self.table[d + 1 : -1])
         self.varies = (self.inverse > 0).astype(np.float32)
         self.active = max(1, int(self.varies.sum()))
 
@@ -175,7 +175,7 @@ class Memory:
     def remember(self, z: Array, c: int, step: int) -> None:
         """A new row of the ring."""
         i, d = self.size + self.head, len(z)
-        self.table[i, :d], self.table[i, d + 1 : -1] = z, z * z
+        self.table[:d, i], self.table[d + 1 : -1, i] = z, z * z
         self._put(i, c, FAST, step)
         self.head = (self.head + 1) % self.recent
 
@@ -212,12 +212,12 @@ class Memory:
 
     def sample(self, i: int) -> tuple[Array, Array, Array]:
         """One row as linear parts learn it: scaled values and 1, their squares and 1 [feature + 1], 1 at the class [class]."""
-        row, f = self.table[i], len(self.centre)
+        row, f = self.table[:, i].copy(), len(self.centre)
         return row[: f + 1], row[f + 1 :], self.hot[i]
 
     def samples(self, at: Array) -> tuple[Array, Array, Array]:
         """Rows as linear parts learn them: scaled values and 1, their squares and 1 [n, feature + 1], 1 at the class [n, class]."""
-        table, f = self.table[at], len(self.centre)
+        table, f = self.table.take(at, 1).T, len(self.centre)
         return table[:, : f + 1], table[:, f + 1 :], self.hot[at]
 
     def live(self) -> Array:
@@ -253,7 +253,7 @@ class Memory:
             j = int(rows[self.key[rows].argmin()])
             if owner == e and of == c and self.key[j] > key:
                 return None
-        self.table[j] = self.table[i]
+        self.table[:, j] = self.table[:, i]
         self._put(j, c, e, int(self.step[i]))
         self.key[j] = key
         self.kernel[:, j] = 0.0

@@ -102,7 +102,8 @@ def _build(cls: type[Any], meta: Any, arrays: packing.Arrays) -> Any:
     packing.done(arrays)
     if (model._linear[1] < 1.0).any() or (columns.m2 < 0).any() or (columns.count < 0).any() or (model._seen < 0).any():
         raise StateError("state of recall has a number out of range")
-    if not model._used[:n_used].all() or not 3 <= n_used or model._current >= n_used or (rows.inverse < 0).any() or (rows.owner >= n_used).any():
+    in_turn = n_used >= 3 and model._used[:n_used].all()  # slots of contexts are taken in turn
+    if not in_turn or model._current >= n_used or (rows.inverse < 0).any() or (rows.owner >= n_used).any():
         raise StateError("state of recall contradicts itself")
     if (model._n and np.exp(np.minimum(model._logw, 0)).sum() < 1e-6) or (model._logw > 1).any():
         raise StateError("state of recall has no weights")
