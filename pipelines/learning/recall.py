@@ -32,7 +32,7 @@ from river import base
 
 from pipelines.learning import recall_state
 from pipelines.learning.recall_memory import Columns, Memory
-from pipelines.learning.recall_mixing import LEAST, PARTS, of_parts, reweigh, weigh_parts, weights
+from pipelines.learning.recall_mixing import LEAST, PARTS, decided, of_parts, reweigh, weigh_parts, weights
 from pipelines.learning.recall_parts import (
     FAST,
     FIRST,
@@ -155,6 +155,11 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         p = np.array(weights(self, near, mass)) @ p[: self._n_used]
         return dict(zip(self._labels, (p / p.sum()).tolist(), strict=True))
 
+    def predict_one(self, x: Mapping[Any, Any], **_: Any) -> Any:
+        """The class to act on; None before the first label. Rare classes are preferred by `RARE` (decision 0074)."""
+        proba = self.predict_proba_one(x)
+        return decided(proba, self._rows.counts.sum(0).tolist()) if proba else None
+
     def learn_one(self, x: Mapping[Any, Any], y: Any, **_: Any) -> None:
         """One labelled sample. A missing, infinite or NaN feature counts as unknown (its mean).
 
@@ -223,7 +228,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         w[: self._n_used] = weights(self, near, mass)
         w /= w.sum()
         proba = self.predict_proba_one(x)
-        c = int(np.argmax(w @ p))
+        c = self._labels[self.predict_one(x)]
         e = int(np.argmax(w))
         names = ["fast", "whole", *range(self.max_contexts)]
         share = self._linear[0, e, c, :-1] * z

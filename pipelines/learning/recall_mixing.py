@@ -6,7 +6,8 @@ Of the few experts there are, plain numbers are several times faster than arrays
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +23,22 @@ PRIOR_MEMORY = 2000  # labels over which the usual posterior of the experts is a
 KEEP_PARTS, GAIN_PARTS = 0.95, 1.0  # labels over which parts are judged: fast, current context
 KEEP_WHOLE, GAIN_WHOLE = 0.98, 0.4  # and the whole; so that the decayed sums have one mean
 LOG_5 = math.log(5.0)
+RARE = 0.15  # power of the rows of a class by which its probability is divided before classes are compared
+
+
+def decided(proba: Mapping[Any, float], rows: list[int]) -> Any:
+    """The class with the largest probability / rows ** RARE: a little of the way from fewest errors to the best mean recall.
+
+    Power 1 maximises the mean recall of the classes (costs of one over the prior; Elkan 2001), power 0 the accuracy, were the
+    probabilities calibrated. Those of a rare class are too low where it matters (decision 0074).
+
+    Parameters
+    ----------
+    proba, rows
+        Probability of each class, and rows that the memory and its ring have of it, in the same order.
+    """
+    of = [p / max(n, 1) ** RARE for p, n in zip(proba.values(), rows, strict=True)]
+    return list(proba)[of.index(max(of))]
 
 
 def of_parts(sub: Array) -> Array:
