@@ -133,6 +133,24 @@ def write_answers(folder: Path, users: tuple[str, ...] = COVID, hours: tuple[int
     return n
 
 
+def write_consents(folder: Path, users: tuple[str, ...] = COVID) -> int:
+    """Add made-up consents to messages of one's own, a minute before the first reading: a live run takes nothing without."""
+    first: dict[str, int] = {}
+    for s in streams(users):
+        first[s.user] = min(int(s.time.min()), first.get(s.user, int(s.time.min())))
+    lines = ""
+    for user, at in sorted(first.items()):
+        value = {"consent_id": "c0", "version": 1, "status": "ACTIVE", "grantor": "SELF", "recipient_ref": "SELF",
+                 "purpose": "CARE_USER_MSG", "modalities": ["HEART_RATE", "ACTIVITY"], "effect": "PERMIT",
+                 "valid_from": at - DAY_MS, "valid_to": at + 365 * DAY_MS, "signature": "demo"}  # fmt: skip
+        record = {"user": user, "event_time": at - 60_000, "ingest_time": at - 60_000, "tz_offset_min": 0,
+                  "event_id": f"c-{user}", "value": value}  # fmt: skip
+        lines += json.dumps(record) + "\n"
+    (folder / "clinical.consent").mkdir(parents=True, exist_ok=True)
+    (folder / "clinical.consent" / "people.jsonl").write_text(lines, encoding="utf-8")
+    return len(first)
+
+
 def end_of(user: str, days: int) -> int:
     """The whole hour (ms) so many days after the first heart rate of a person."""
     first = next(streams((user,))).time.min()

@@ -2,6 +2,7 @@
 
     python -m benchmarks.flink fill --brokers 127.0.0.1:9092 --records 700000 --people 40
     python -m benchmarks.flink drain --brokers 127.0.0.1:9092 [--folder .kairos/flink-bench] [--backend rocksdb] [--external]
+    python -m benchmarks.flink crisis --brokers …                                # severity-3 searches while it is drained
     python -m benchmarks.flink idle --brokers … --seconds 900 [--unpatched]      # the leak: nothing to read
 
 The topics must hold a backlog (`fill` makes them and one of simulated people), or be empty (`idle`). Starts a Flink of its own
@@ -16,19 +17,22 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.live import PARTITIONS, fill
+from benchmarks.live import PARTITIONS, consents, figures, fill, search, watch
 from benchmarks.live_feed import make_topics
-from benchmarks.live_samples import children, lag, process, sample
+from benchmarks.live_samples import children, lag, process, read, sample
 from connectors.kafka.options import KafkaOptions
 from deploy.flink.cluster import ROLES, Flink, Ports
 from deploy.local.service import free_port
 from kairos.flink_run import lanes_at
 from pipelines.on_flink import Engine, submit
 from pipelines.stream_options import Stream
+
+SHORT = 5_000  # records unread: what is left is no backlog
 
 
 def usage(flink: Flink, pool: int = 0) -> dict[str, float]:
@@ -42,11 +46,36 @@ def usage(flink: Flink, pool: int = 0) -> dict[str, float]:
     }  # fmt: skip
 
 
+class Crisis:
+    """Severity-3 searches, two a second, of the people of the backlog, from `start` on; seconds until each is answered."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self.options, self.found, self.ended = options, list[float](), threading.Event()
+        self.threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        users = sorted({r.key.decode() for r in read(self.options.brokers, "clinical.consent")})
+        consents(self.options, users)
+        time.sleep(5)  # they are stamped a minute back: not a clock that a lane can count on
+        since = int(time.time() * 1000)
+        self.threads = [
+            threading.Thread(target=search, args=(self.options, users, self.ended, 0.5)),
+            threading.Thread(target=watch, args=(self.options, self.ended, self.found, since)),
+        ]
+        for t in self.threads:
+            t.start()
+
+    def stop(self) -> None:
+        self.ended.set()
+        for t in self.threads:
+            t.join()
+
+
 def main() -> None:
     from kafka import KafkaConsumer
 
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["fill", "drain", "idle"])
+    parser.add_argument("what", choices=["fill", "drain", "crisis", "idle"])
     parser.add_argument("--brokers", required=True)
     parser.add_argument("--folder", type=Path, default=Path(".kairos/flink-bench"))
     parser.add_argument("--seconds", type=float, default=900)
@@ -86,11 +115,13 @@ def main() -> None:
         engine = Engine(flink.job_endpoint, flink.artifact_endpoint, *where, args.workers, args.parallelism, name=group)
         submit(stream, engine.options())
         roles = {r: flink.services[r].pid or 0 for r in ROLES}
-        end = time.time() + args.seconds
+        end, crisis = time.time() + args.seconds, Crisis(kafka)
         while time.time() < end:
-            time.sleep(5 if args.what == "drain" else 30)
+            time.sleep(30 if args.what == "idle" else 5)
             job = flink.job(group)
             left = lag(consumer, group)
+            if args.what == "crisis" and left < total and not crisis.threads:
+                crisis.start()
             line: dict[str, Any] = {"left": left, "seconds": round(time.time() - began)}
             with contextlib.suppress(OSError):  # while the job is being made there are no figures yet
                 if job is not None:
@@ -99,8 +130,9 @@ def main() -> None:
             print(
                 json.dumps(line | {k: round(v) for k, v in usage(flink, pool.pid if pool else 0).items()}), flush=True
             )
-            if args.what == "drain" and not left:
+            if (args.what != "idle" and not left) or (args.what == "crisis" and left < SHORT):
                 break
+        crisis.stop()
         after = usage(flink, pool.pid if pool else 0)
         used = {k: round(after[k] - before[k], 1) for k in ("jvm_cpu_s", "python_cpu_s")}
         rate = (total - left) / max(sum(used.values()), 0.1)
@@ -111,6 +143,7 @@ def main() -> None:
                     **used,
                     "records_per_cpu_s": round(rate),
                     "wall_s": round(time.time() - began),
+                    **(figures(crisis.found) if args.what == "crisis" else {}),
                 }
             )
         )

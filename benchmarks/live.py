@@ -1,6 +1,7 @@
 """The embedded live run against a real broker: drain of a backlog, latency, crisis under a backlog.
 
     python -m benchmarks.live drain --records 2000000        rows per CPU second, and kafka-python alone on the same records
+    python -m benchmarks.live drain --real [--form json]     the same of five real wearers (benchmarks.fitbit)
     python -m benchmarks.live latency --rate 1000 --seconds 60
     python -m benchmarks.live crisis --records 1000000
 
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from benchmarks import fitbit
 from connectors.kafka import topics
 from connectors.kafka.codec import READ, Encoder
 from connectors.kafka.fetch import READER, Fetcher
@@ -50,10 +52,10 @@ def fill(options: KafkaOptions, records: int, people: int, folder: Path) -> tupl
     return n, last
 
 
-def fill_from(options: KafkaOptions, log: Path, records: int | None = None) -> tuple[int, int, int]:
+def fill_from(options: KafkaOptions, log: Path, records: int | None = None, form: str = "avro") -> tuple[int, int, int]:
     """A log as a backlog, arrival times as timestamps, what has arrived by now: how many records, first and last arrival."""
     producer = KafkaProducer(**options.client(linger_ms=50, batch_size=1 << 19, compression_type="lz4", partitioner=ByHash()))
-    encoder, n, first, last = Encoder(), 0, 0, 0
+    encoder, n, first, last = Encoder(form=form), 0, 0, 0
     now = int(time.time() * 1000)
     with LogSource([log]) as source:
         for after, until in source.plan(200_000):
@@ -91,11 +93,17 @@ def alone(options: KafkaOptions) -> float:
     return time.process_time() - begun
 
 
-def drain(broker: Broker, folder: Path, records: int, people: int) -> dict[str, Any]:
-    """Rows per CPU second of the whole graph; memory."""
+def drain(broker: Broker, folder: Path, records: int, people: int, real: bool = False, form: str = "avro") -> dict[str, Any]:
+    """Rows per CPU second of the whole graph; memory. `real`: all of five real wearers instead, heart rate and steps."""
     options = KafkaOptions(broker.bootstrap)
     topics.create(options, partitions=PARTITIONS, clock="CreateTime")
-    n, last = fill(options, records, people, folder)
+    if real:
+        people = len(fitbit.COVID)
+        fitbit.write_log(folder / "log", fitbit.COVID)
+        fitbit.write_consents(folder / "log", fitbit.COVID)
+        n, _, last = fill_from(options, folder / "log", form=form)
+    else:
+        n, last = fill(options, records, people, folder)
     base = alone(options)
     code = f"from benchmarks.live import _drained; _drained({broker.bootstrap!r}, {str(folder / 'state.db')!r}, {last})"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
@@ -122,13 +130,13 @@ def crisis(broker: Broker, folder: Path, records: int, people: int) -> dict[str,
     n, _ = fill(options, records, people, folder)
     with LogSource([folder / "log"]) as source:
         users = sorted(u for u in source.users if not u.startswith("_"))
-    _consents(options, users)
+    consents(options, users)
     ended = threading.Event()
     found: list[float] = []
     since = int(time.time() * 1000)
     threads = [
-        threading.Thread(target=_search, args=(options, users, ended, 0.5)),
-        threading.Thread(target=_watch, args=(options, ended, found, since)),
+        threading.Thread(target=search, args=(options, users, ended, 0.5)),
+        threading.Thread(target=watch, args=(options, ended, found, since)),
     ]
     run = Live(options, folder / "state.db", Settings())
     threading.Timer(120, lambda: setattr(run, "stopping", True)).start()
@@ -144,7 +152,7 @@ def crisis(broker: Broker, folder: Path, records: int, people: int) -> dict[str,
     for t in threads:
         t.join()
     run.close()
-    return {"what": "crisis", "backlog": n, "drained_after_s": [round(d, 1) for d in drained], **_figures(found)}
+    return {"what": "crisis", "backlog": n, "drained_after_s": [round(d, 1) for d in drained], **figures(found)}
 
 
 def latency(broker: Broker, folder: Path, rate: int, seconds: int, people: int) -> dict[str, Any]:
@@ -152,14 +160,14 @@ def latency(broker: Broker, folder: Path, rate: int, seconds: int, people: int) 
     options = KafkaOptions(broker.bootstrap)
     topics.create(options, partitions=PARTITIONS, clock="CreateTime")
     users = [f"p{i:03d}" for i in range(1, people + 1)]
-    _consents(options, users)
+    consents(options, users)
     found: list[float] = []
     since = int(time.time() * 1000)
     ended = threading.Event()
     threads = [
         threading.Thread(target=_beats, args=(options, users, ended, rate)),
-        threading.Thread(target=_search, args=(options, users, ended, 0.2)),
-        threading.Thread(target=_watch, args=(options, ended, found, since)),
+        threading.Thread(target=search, args=(options, users, ended, 0.2)),
+        threading.Thread(target=watch, args=(options, ended, found, since)),
     ]
     run = Live(options, folder / "state.db", Settings())
     threading.Timer(seconds, lambda: setattr(run, "stopping", True)).start()
@@ -175,18 +183,18 @@ def latency(broker: Broker, folder: Path, rate: int, seconds: int, people: int) 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return {
         "what": "latency", "rate": rate, "people": people, "seconds": round(took), "cores": round(used / took, 2), "peak_mb": peak,
-        "order_breaks": sum(run.order_breaks.values()), **_figures(found),
+        "order_breaks": sum(run.order_breaks.values()), **figures(found),
     }  # fmt: skip
 
 
-def _figures(found: list[float]) -> dict[str, Any]:
+def figures(found: list[float]) -> dict[str, Any]:
     if not found:
         return {"notifications": 0}
     p50, p99 = np.percentile(found, [50, 99])
     return {"notifications": len(found), "p50_s": round(p50, 2), "p99_s": round(p99, 2), "max_s": round(max(found), 2)}
 
 
-def _watch(options: KafkaOptions, ended: threading.Event, found: list[float], since: int) -> None:
+def watch(options: KafkaOptions, ended: threading.Event, found: list[float], since: int) -> None:
     """Latency of each notification of records that arrived since the start, as a read_committed reader sees it."""
     consumer = KafkaConsumer(**options.client(isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50))
     consumer.assign([TopicPartition("notifications", p) for p in consumer.partitions_for_topic("notifications")])
@@ -197,7 +205,7 @@ def _watch(options: KafkaOptions, ended: threading.Event, found: list[float], si
     consumer.close()
 
 
-def _consents(options: KafkaOptions, users: list[str]) -> None:
+def consents(options: KafkaOptions, users: list[str]) -> None:
     now = int(time.time() * 1000) - 60_000
     producer, encoder = KafkaProducer(**options.client()), Encoder()
     for user in users:
@@ -228,7 +236,7 @@ def _beats(options: KafkaOptions, users: list[str], ended: threading.Event, rate
     producer.close()
 
 
-def _search(options: KafkaOptions, users: list[str], ended: threading.Event, every_s: float) -> None:
+def search(options: KafkaOptions, users: list[str], ended: threading.Event, every_s: float) -> None:
     """A severity-3 search of one person after another."""
     producer, encoder = KafkaProducer(**options.client()), Encoder()
     for n, user in enumerate(_round(users)):
@@ -259,11 +267,13 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=100)  # latency: enough for everybody to be alerted once only
     parser.add_argument("--rate", type=int, default=1_000)
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--real", action="store_true", help="drain: five real wearers")
+    parser.add_argument("--form", choices=["avro", "json"], default="avro", help="drain --real: how records are written")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, Broker(Path(place) / "kafka", heap="512m") as broker:
         folder = Path(place)
         if given.what == "drain":
-            out = drain(broker, folder, given.records, given.people)
+            out = drain(broker, folder, given.records, given.people, given.real, given.form)
         elif given.what == "crisis":
             out = crisis(broker, folder, given.records, given.people)
         else:

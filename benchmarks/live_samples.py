@@ -105,10 +105,10 @@ def lag(consumer: Any, group: str) -> int:
 def latencies(brokers: str) -> list[tuple[int, int]]:
     """(broker's time of the flag, ms until the broker has the notification to the person)."""
     flags: dict[tuple[str, int], int] = {}
-    for record in _read(brokers, "device.search_flag"):
+    for record in read(brokers, "device.search_flag"):
         flags[record.key.decode(), json.loads(record.value)["event_time"]] = record.timestamp
     out = []
-    for record in _read(brokers, "notifications"):
+    for record in read(brokers, "notifications"):
         value = record.value
         note = json.loads(value) if value[:1] == b"{" else avro.decode("notifications", value)
         at = flags.get((note["user"], note["event_time"]))
@@ -117,7 +117,8 @@ def latencies(brokers: str) -> list[tuple[int, int]]:
     return out
 
 
-def _read(brokers: str, topic: str) -> Iterator[Any]:
+def read(brokers: str, topic: str) -> Iterator[Any]:
+    """Everything of a topic."""
     from kafka import KafkaConsumer, TopicPartition
 
     consumer = KafkaConsumer(bootstrap_servers=brokers, max_poll_records=20_000)

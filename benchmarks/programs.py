@@ -128,11 +128,13 @@ PARTS: dict[str, tuple[Callable[[int], Iterator[Line]], int]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.programs", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=" ".join([*PARTS, "latency"]))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=" ".join([*PARTS, "latency"]))
     parser.add_argument("--n", type=int, help="people or sessions, in place of each part's own number")
     parser.add_argument("--first", type=int, default=0, help="safety: the first seed")
     parser.add_argument("--brokers", help="latency: a running Kafka with `kairos run` on it")
     given = parser.parse_args()
+    if unknown := [p for p in given.parts if p not in {*PARTS, "latency"}]:
+        parser.error(f"no such part: {', '.join(unknown)}")
     met = True
     for name in given.parts or list(PARTS):
         n = given.n or PARTS.get(name, (None, 200))[1]

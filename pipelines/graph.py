@@ -1,179 +1,35 @@
-"""The Beam graph and the bounded carrier: slices of the log through `FnApiRunner`, states carried from slice to slice.
-
-One run takes what arrived in (from, to], groups it by person, hands each machine its old state and its rows in order, and
-gives outputs and new states (design 5). Nothing shows of the slicing. The runner is always named: `DirectRunner` picks one
-silently.
-"""
+"""Replay: slices of the log through the bounded carrier, what it gives into a sink. Nothing shows of the slicing (design 5)."""
 
 from __future__ import annotations
 
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import pyarrow as pa
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from connectors.base import Source, Whose
+from connectors.base import Source
 from connectors.kafka.options import KafkaOptions
 from connectors.log_sink import LogSink
 from connectors.log_source import LogSource
 from connectors.spool import Spool, in_order
 from content.lexicon import Lexicon, terms_from_records
 from content.library import Library
-from pipelines.grouping import by_person
-from pipelines.ingest import Pseudonyms
+from pipelines.carrier import Carrier
+from pipelines.content_log import PACK
 from pipelines.ingest.machine import record_ids
 from pipelines.report import OPS, Dead, Report, write
 from pipelines.settings import Settings
 from pipelines.state_folder import Kept, StateFolder
-from pipelines.step import Shared, Stepped, step
+from pipelines.step import Shared
 from schemas import rows, signing
 
 Progress = Callable[[float], None]
-PACK = "content.pack"
 GATHERED_MS = 600_000  # what the groups of a slice gave is put in order this long at a time
 GATHERED_BYTES = 8 << 20  # or by so much: snapshots are few and heavy
 READING = 0.3  # share of the progress bar that reading takes
-
-
-@dataclass
-class Run:
-    """What one bounded run works on and what it gave. In process it is handed to the steps by reference, not pickled.
-
-    Parameters
-    ----------
-    states
-        (ingest, person) by pseudonym; each step puts the new ones in place of the old.
-    whose
-        Whether a pseudonym belongs to the group of this run.
-    """
-
-    tables: dict[str, pa.Table]
-    states: dict[str, tuple[bytes, bytes]]
-    until: int
-    shared: Shared
-    pseudonyms: Pseudonyms
-    whose: Whose
-    done: list[Stepped] = field(default_factory=list)
-
-
-_runs: dict[int, Run] = {}
-
-
-class RowsByPerson(beam.DoFn):  # type: ignore[misc]
-    """Number of a run → (person, micro-batch of that person's rows): every person of the group, also without rows."""
-
-    def process(self, number: int) -> Iterator[tuple[int, str, dict[str, pa.Table]]]:
-        run = _runs[number]
-        people = by_person(run.tables, run.pseudonyms)
-        run.tables = {}
-        for user in sorted({*people, *(u for u in run.states if run.whose(u))}):
-            yield number, user, people.pop(user, {})
-
-
-class PersonStep(beam.DoFn):  # type: ignore[misc]
-    """(person, micro-batch) → one step of that person's machine."""
-
-    def process(self, element: tuple[int, str, dict[str, pa.Table]]) -> None:
-        number, user, tables = element
-        run = _runs[number]
-        done, run.states[user] = step(user, tables, run.states.get(user), run.until, run.shared)
-        run.done.append(done)
-
-
-class Carrier:
-    """Carries the machines of all persons through bounded Beam runs, in process."""
-
-    def __init__(self, shared: Shared, states: dict[str, tuple[bytes, bytes]]) -> None:
-        self.shared = shared
-        self.states = states
-        self.pseudonyms = Pseudonyms(shared.settings.pseudonym_key)
-
-    def take(self, tables: dict[str, pa.Table], until: int, whose: Whose) -> list[Stepped]:
-        """One bounded run over what arrived of a group of people up to `until`; what it gave, by user."""
-        number = next(_numbers)
-        run = _runs[number] = Run(tables, self.states, until, self.shared, self.pseudonyms, whose)
-        options = PipelineOptions(["--direct_num_workers=1", "--direct_running_mode=in_memory"])
-        try:
-            with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
-                slices = pipeline | "Slice" >> beam.Create([number], reshuffle=False)
-                people = slices | "RowsByPerson" >> beam.ParDo(RowsByPerson())
-                people | "PersonStep" >> beam.ParDo(PersonStep())
-        finally:
-            del _runs[number]
-        return sorted(run.done, key=lambda s: s.user)
-
-
-_numbers = count(1)
-
-
-# -- machines of a live slice -----------------------------------------------------------------------------------------
-
-
-@dataclass
-class Work:
-    """A machine to be run, and what is to be known of it afterwards.
-
-    Parameters
-    ----------
-    until
-        Up to when (ms of the log's clock).
-    must
-        Run it whatever the slice has already taken.
-    due, seen
-        Set by the step: when it must be run next; partition → last offset read of this person.
-    """
-
-    user: str
-    until: int
-    must: bool = False
-    due: int | None = None
-    seen: dict[tuple[str, int], int] = field(default_factory=dict)
-
-
-Given = tuple[list[Stepped], tuple[bytes, bytes]]
-LiveStep = Callable[[Work], Given | None]  # None: not run this time
-_live: dict[int, tuple[list[Work], LiveStep, list[Any]]] = {}
-
-
-class LiveWork(beam.DoFn):  # type: ignore[misc]
-    """Number of a live slice → the machines that are run in it."""
-
-    def process(self, number: int) -> Iterator[tuple[int, int]]:
-        for i in range(len(_live[number][0])):
-            yield number, i
-
-
-class LiveMachine(beam.DoFn):  # type: ignore[misc]
-    """One machine of a live slice."""
-
-    def process(self, element: tuple[int, int]) -> None:
-        work, act, done = _live[element[0]]
-        done.append((element[1], act(work[element[1]])))
-
-
-def carry(work: list[Work], act: LiveStep) -> list[Given | None]:
-    """One bounded run over the machines of a live slice; what each gave, in the order of `work`."""
-    if not work:
-        return []
-    number = next(_numbers)
-    done: list[Any] = []
-    _live[number] = work, act, done
-    options = PipelineOptions(["--direct_num_workers=1", "--direct_running_mode=in_memory"])
-    try:
-        with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
-            slices = pipeline | "Slice" >> beam.Create([number], reshuffle=False)
-            slices | "LiveWork" >> beam.ParDo(LiveWork()) | "LiveMachine" >> beam.ParDo(LiveMachine())
-    finally:
-        del _live[number]
-    return [given for _, given in sorted(done, key=lambda d: d[0])]
 
 
 def replay(

@@ -20,29 +20,25 @@ def by_person(tables: dict[str, pa.Table], pseudonyms: Pseudonyms) -> dict[str, 
     tables
         Rows of a slice in any order. Ids that lead to one pseudonym are one person.
     """
-    out: dict[str, dict[str, list[pa.Table]]] = defaultdict(lambda: defaultdict(list))
-    for topic, table in tables.items():
-        for batch in table.to_batches():
-            if batch.num_rows:
-                for user, part in _split(batch):
-                    out[pseudonyms.of(user)][topic].append(part)
-    return {
-        user: {topic: in_order(pa.concat_tables(parts)) for topic, parts in sorted(topics.items())}
-        for user, topics in sorted(out.items())
-    }
+    out: dict[str, dict[str, pa.Table]] = defaultdict(dict)
+    for topic, table in sorted(tables.items()):
+        for user, part in _split(table, pseudonyms):
+            out[user][topic] = part
+    return dict(sorted(out.items()))
 
 
-def _split(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.Table]]:
-    """(user, rows) of a batch; most batches are of one person and are passed on as they are."""
-    encoded = batch.column("user").dictionary_encode()
-    users = encoded.dictionary.to_pylist()
-    table = pa.Table.from_batches([batch])
-    if len(users) == 1:
-        yield users[0], table
+def _split(table: pa.Table, pseudonyms: Pseudonyms) -> Iterator[tuple[str, pa.Table]]:
+    """(pseudonym, rows in arrival order); all are put in order at once, for a person often has one row of a slice."""
+    encoded = table["user"].combine_chunks().dictionary_encode()
+    given = [pseudonyms.of(user) for user in encoded.dictionary.to_pylist()]
+    people = sorted(set(given))
+    if len(people) < 2:
+        yield from ((user, in_order(table)) for user in people)
         return
-    codes = encoded.indices.to_numpy()
-    order = np.argsort(codes, kind="stable")
-    ordered = table.take(pa.array(order))
-    edges = np.searchsorted(codes[order], np.arange(len(users) + 1))
-    for i, user in enumerate(users):
-        yield user, ordered.slice(int(edges[i]), int(edges[i + 1] - edges[i]))
+    number = {user: i for i, user in enumerate(people)}
+    whose = np.array([number[user] for user in given])[encoded.indices.to_numpy()]
+    order = np.lexsort([*(table[name].to_numpy() for name in ("_line", "_file", "ingest_time")), whose])
+    edges = np.searchsorted(whose[order], np.arange(len(people) + 1)).tolist()
+    ordered = table.take(pa.array(order)).combine_chunks()
+    for user, low, high in zip(people, edges, edges[1:], strict=False):
+        yield user, ordered.slice(low, high - low)

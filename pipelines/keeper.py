@@ -11,23 +11,26 @@ import struct
 import threading
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import parcel
 from pipelines.content_log import ContentLog
+from pipelines.early import leave_out, said_early, still
 from pipelines.grouping import by_person
 from pipelines.ingest import Pseudonyms
+from pipelines.ingest.machine import FEW
 from pipelines.learning.packing import StateError
 from pipelines.step import Machine, Stepped
 from schemas.avro_rows import NotColumnsError
 
-MARK = struct.Struct("<2sBq16s")
-NEVER = -(2**62)
+MARK = struct.Struct("<2sBq16s")  # and, from version 2 on, what was said early, as JSON
+NEVER, FOREVER = -(2**62), 2**62
 MINUTE_MS = 60_000
 IN_MEMORY = 500  # machines of a process; about 1.2 MB each
 BACKLOG_ROWS = 4_000  # rows of one person that wait, at most, while old records are read
@@ -47,21 +50,29 @@ class Mark:
         Up to where the machine has been run (ms).
     stamp
         Digest of the machine's bytes.
+    early
+        Id of what was said early and the machine has not come to → its arrival (ms).
     """
 
     clock: int = NEVER
     stamp: bytes = b"\0" * 16
+    early: dict[str, int] = field(default_factory=dict)
 
     def dump(self) -> bytes:
-        return MARK.pack(b"km", 1, self.clock, self.stamp)
+        return MARK.pack(b"km", 2, self.clock, self.stamp) + (orjson.dumps(self.early) if self.early else b"")
 
     @staticmethod
     def load(data: bytes | None) -> Mark:
         if not data:
             return Mark()
-        if len(data) != MARK.size or data[:3] != b"km\x01":
+        if len(data) < MARK.size or data[:3] not in (b"km\x01", b"km\x02") or (data[2] == 1 and len(data) != MARK.size):
             raise StateError("mark of a person: unknown version")
-        return Mark(*MARK.unpack(data)[2:])
+        try:
+            early = orjson.loads(data[MARK.size :] or b"{}")
+        except ValueError:
+            raise StateError("mark of a person: damaged") from None
+        _, _, clock, stamp = MARK.unpack_from(data)
+        return Mark(clock, stamp, early)
 
 
 def pack_states(states: tuple[bytes, bytes]) -> bytes:
@@ -114,7 +125,7 @@ class Keeper:
         """
         until, rows = self._waits.get(user, (NEVER, 0))
         full = not label.live and rows + label.rows > BACKLOG_ROWS
-        if until <= label.clock or full or label.ahead or (label.live and label.urgent):
+        if until <= label.clock or full or (label.live and label.urgent):
             return None
         self._waits[user] = until, rows + label.rows
         return min(until, turn(user, label.clock, label.live))
@@ -140,15 +151,34 @@ class Keeper:
         until = max([until, mark.clock, *complete, *(int(t.max()) for t in times)])
         begin = mark.clock if mark.clock > NEVER else min((int(t.min()) - 1 for t in times), default=until - 1)
         machine = self._machine(user, mark, kept, until)
-        done = []
-        for after, to, shared in self.content.spans(begin, until):
-            part = {t: within(table, after, to) for t, table in tables.items()}
-            done.append(machine.step({t: table for t, table in part.items() if len(table)}, to, shared))
+        done = list(self._steps(machine, tables, begin, until))
+        for stepped in done:
+            leave_out(stepped, mark.early)
         states = pack_states(machine.dump(until))
-        mark.clock = until
+        mark.clock, mark.early = until, still(mark.early, until)
         mark.stamp = hashlib.blake2b(states, digest_size=16).digest()
         self._hold(user, mark.stamp, machine)
         return done, states
+
+    def look(self, user: str, mark: Mark, kept: bytes | None, parcels: list[bytes], now_ms: int) -> Stepped:
+        """What a copy of the machine says at once of rows that come in their order later; `mark` remembers its ids.
+
+        Parameters
+        ----------
+        kept
+            The machine's bytes, as the engine has them.
+        parcels
+            What waits, and the look ahead.
+        """
+        tables = {t: within(table, mark.clock, FOREVER) for t, table in parcel.unpack(parcels, FEW).items()}
+        tables = {t: table for t, table in tables.items() if len(table)}
+        times = [t["ingest_time"].to_numpy() for t in tables.values()]
+        if not times:
+            return Stepped(user)
+        until = max(int(t.max()) for t in times)
+        begin = mark.clock if mark.clock > NEVER else min(int(t.min()) for t in times) - 1
+        machine = Machine(user, self.content.at(begin), unpack_states(kept) if kept else None)
+        return said_early(user, self._steps(machine, tables, begin, until), mark.early, now_ms)
 
     def due(self, user: str, mark: Mark, now_ms: int) -> int | None:
         """When to run again if nothing comes. While old records are read, in larger strides: nothing shows of it."""
@@ -163,6 +193,12 @@ class Keeper:
         return due if due % MINUTE_MS else max(due, turn(user, due - 1, live=True))
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _steps(self, machine: Machine, tables: dict[str, pa.Table], begin: int, until: int) -> Iterator[Stepped]:
+        """Steps of a machine between content packs."""
+        for after, to, shared in self.content.spans(begin, until):
+            part = {t: within(table, after, to) for t, table in tables.items()}
+            yield machine.step({t: table for t, table in part.items() if len(table)}, to, shared)
 
     def _machine(self, user: str, mark: Mark, kept: Callable[[], bytes | None], until: int) -> Machine:
         with self._lock:
@@ -199,14 +235,14 @@ def within(table: pa.Table, after: int, until: int) -> pa.Table:
 
 
 def parcels_of(
-    tables: dict[str, pa.Table], pseudonyms: Pseudonyms, clock: int, live: bool
+    tables: dict[str, pa.Table], pseudonyms: Pseudonyms, clock: int, live: bool, look: bool = False
 ) -> Iterable[tuple[str, bytes]]:
     """(person, parcel) of what a lane released, in whichever form is shorter."""
     users = {user for table in tables.values() for user in pc.unique(table["user"]).to_pylist()}
     if sum(map(len, tables.values())) <= FEW_ROWS * len(users):
         try:
-            return list(parcel.row_by_row(tables, pseudonyms.of, clock, live))
+            return list(parcel.row_by_row(tables, pseudonyms.of, clock, live, look))
         except NotColumnsError:  # whatever it is, the machine is to see it
             pass
     people = by_person(tables, pseudonyms)
-    return ((user, parcel.Parcel(clock, live, found).dump()) for user, found in people.items())
+    return ((user, parcel.Parcel(clock, live, found, look).dump()) for user, found in people.items())

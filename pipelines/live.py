@@ -24,7 +24,8 @@ from connectors.kafka.options import KafkaOptions
 from connectors.kafka.prioritised import Prioritised
 from connectors.kafka.registry import Registry
 from connectors.kafka.sink import MADE, Message, NotPublished, Publisher
-from pipelines.graph import PACK, Given, Work, carry
+from pipelines.carrier import Given, LiveCarrier, Work
+from pipelines.content_log import PACK
 from pipelines.grouping import by_person
 from pipelines.ingest import Pseudonyms
 from pipelines.ingest.machine import FEW
@@ -96,6 +97,7 @@ class Live:
         self.turns = Turns(self.live, self.ledger.people(), end)
         self.people, self.waiting = self.turns.people, self.turns.waiting
         self.ahead = Lookahead(self.live, self.content, self.ledger.states, self.ledger.get("early"))
+        self.carrier = LiveCarrier()
         self.gate = Gate()
         self._pseudonyms = Pseudonyms(settings.pseudonym_key)
         self._told: dict[str, int] = self.ledger.get("read") or {}  # dead letters before these offsets are told
@@ -281,7 +283,7 @@ class Live:
         """Run the machines of the slice: those for whom there was time, and what they gave."""
         chosen = self.turns.choose(until, now)
         self._ran, self._over = 0, time.monotonic() + self.turns.work_s(until, now)
-        both = [(w, s) for w, s in zip(chosen, carry(chosen, self._step), strict=True) if s is not None]
+        both = [(w, s) for w, s in zip(chosen, self.carrier.take(chosen, self._step), strict=True) if s is not None]
         self.turns.put_off({w.user for w in chosen} - {w.user for w, _ in both})
         return [w for w, _ in both], [s for _, s in both]
 
@@ -361,17 +363,21 @@ class Live:
                 self.publisher.publish(batch, number)
                 self.ledger.sent(number)
                 self._outbox.pop(0)
-                now = self.wall.now()
-                for m in batch:
-                    metrics.RECORDS_OUT.labels(m.topic).inc()
-                    if m.topic == "notifications":
-                        metrics.ALERT_SECONDS.observe(max(0.0, (now - m.time) / 1000))
+                self._count(batch)
         except NotPublished as error:
             self._recovered = False  # the commit may have happened without an answer: ask before anything is sent again
             metrics.PUBLISH_RETRIES.inc()
             log.warning("not published, trying again: %s", error)
             return False
         return True
+
+    def _count(self, published: list[Message]) -> None:
+        now = self.wall.now()
+        for topic, n in Counter(m.topic for m in published).items():
+            metrics.RECORDS_OUT.labels(topic).inc(n)
+        for m in published:
+            if m.topic == "notifications":
+                metrics.ALERT_SECONDS.observe(max(0.0, (now - m.time) / 1000))
 
     def _measure(self, begun: float, until: int, now: int, steps: int) -> None:
         metrics.STEPS.inc(steps)

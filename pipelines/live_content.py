@@ -12,6 +12,7 @@ from connectors.kafka.codec import Letter
 from connectors.kafka.fetch import Part
 from content.lexicon import Lexicon, terms_from_records
 from content.library import Library
+from pipelines.content_log import PACK
 from pipelines.ingest.machine import record_ids
 from pipelines.outgoing import letter
 from pipelines.report import OPS
@@ -19,8 +20,6 @@ from pipelines.settings import Settings
 from pipelines.step import Machine, Shared, Stepped
 from pipelines.waiting import within
 from schemas import rows, signing
-
-PACK = "content.pack"
 
 
 class LiveContent:

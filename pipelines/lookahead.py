@@ -1,9 +1,7 @@
 """Crisis messages ahead of the log's clock: while older records are unread, nobody in need waits for them (decision 0070).
 
 A copy of the person's machine takes what is known of risk, consent and chat, which is read before everything else, and says
-only crisis messages and replies of the conversation. The copy is thrown away. The machine itself comes to the same records in
-their order later, and what has been said by then is not said again: a message has the same derived id both times. So a live
-run still gives what the replay gives. No Beam here.
+what can't wait (`pipelines.early`). So a live run still gives what the replay gives. No Beam here.
 """
 
 from __future__ import annotations
@@ -12,15 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.early import leave_out, said_early, still
 from pipelines.ingest.machine import FEW
 from pipelines.ledger import Kept
 from pipelines.live_content import LiveContent
 from pipelines.live_options import LiveOptions
 from pipelines.step import Machine, Stepped
-from pipelines.waiting import FRESH_MS, SOON_ROWS, Waiting, earliest
+from pipelines.waiting import SOON_ROWS, Waiting, earliest
 
-SAID = ("notifications", "chat.outbound")
-CRISIS = frozenset({"L4", "SAFEGUARD"})  # tiers that no other modality can change
 AGAIN_MS = 60_000  # an acknowledgement may become due meanwhile
 
 States = tuple[bytes, bytes] | None
@@ -93,14 +90,8 @@ class Lookahead:
         tables = waiting.up_to(horizon, FEW)
         begin = kept.clock if kept is not None else earliest(tables, horizon) - 1
         machine = Machine(user, self.content.at(begin), self._states(user))
-        out = Stepped(user)
         early = self.early.setdefault(user, Early(horizon))
-        for done in self.content.run(machine, tables, begin, horizon):
-            for topic in SAID:
-                said = [r for r in done.records.get(topic, []) if _is_said(topic, r, now) and r["event_id"] not in early.ids]
-                if said:
-                    out.records.setdefault(topic, []).extend(said)
-                    early.ids |= {r["event_id"]: int(r["ingest_time"]) for r in said}
+        out = said_early(user, self.content.run(machine, tables, begin, horizon), early.ids, now)
         due = machine.next_due(horizon)
         early.until, early.again = horizon, None if due is None else max(due, horizon + AGAIN_MS)
         return out
@@ -108,26 +99,17 @@ class Lookahead:
     def leave_out(self, done: list[Stepped]) -> None:
         """Take out of what machines say what has been said already."""
         for s in done:
-            early = self.early.get(s.user)
-            if early is None:
-                continue
-            for topic in SAID:
-                if topic in s.records:
-                    s.records[topic] = [r for r in s.records[topic] if r["event_id"] not in early.ids]
+            if (early := self.early.get(s.user)) is not None:
+                leave_out(s, early.ids)
 
     def passed(self, user: str, clock: int) -> None:
         """The machine itself has come to `clock` (ms): what was said of before then is never said again."""
         early = self.early.get(user)
         if early is not None:
-            early.ids = {i: t for i, t in early.ids.items() if t > clock}
+            early.ids = still(early.ids, clock)
             if early.until <= clock and not early.ids:
                 del self.early[user]
 
     def state(self) -> dict[str, Any]:
         return {u: {"until": e.until, "again": e.again, "ids": e.ids} for u, e in sorted(self.early.items())}
 
-
-def _is_said(topic: str, record: dict[str, Any], now: int) -> bool:
-    """Whether somebody waits for this now: what a backlog says of days ago comes when the log's clock does."""
-    fresh = int(record["ingest_time"]) >= now - FRESH_MS
-    return fresh and (topic != "notifications" or record["value"]["tier"] in CRISIS)

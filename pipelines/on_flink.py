@@ -57,6 +57,7 @@ class Engine:
     max_parallelism: int = 64
     checkpoint_ms: int = 5_000
     bundle_ms: int = 100
+    bundle_elements: int = 64
     savepoint: str | None = None
     name: str = "kairos"
     more: Sequence[str] = field(default_factory=tuple)
@@ -68,8 +69,9 @@ class Engine:
             "--streaming", f"--job_name={self.name}", f"--environment_type={self.environment}",
             f"--checkpointing_interval={self.checkpoint_ms}", "--finish_bundle_before_checkpointing",
             "--externalized_checkpoints_enabled", "--retain_externalized_checkpoints_on_cancellation",
-            f"--max_bundle_time_mills={self.bundle_ms}", f"--parallelism={self.parallelism}",
-            f"--max_parallelism={self.max_parallelism}", f"--sdk_worker_parallelism={self.workers}",
+            f"--max_bundle_time_mills={self.bundle_ms}", f"--max_bundle_size={self.bundle_elements}",
+            f"--parallelism={self.parallelism}", f"--max_parallelism={self.max_parallelism}",
+            f"--sdk_worker_parallelism={self.workers}",
         ]  # fmt: skip
         if self.environment == "PROCESS":
             out.append("--environment_config=" + json.dumps({"command": self.environment_config}))

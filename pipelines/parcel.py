@@ -31,7 +31,7 @@ TABLE = struct.Struct("<BBI")  # length of the topic's name, form, bytes
 OLD_TABLE = struct.Struct("<BI")  # of version 1: always a batch
 PLACE = struct.Struct("<iqI")  # file, line, bytes of the Avro body
 BATCH, ROWS = 0, 1
-LIVE, URGENT, AHEAD = 1, 2, 4
+LIVE, URGENT, LOOK = 1, 2, 8  # 4 was once: released before the clock came to it
 
 # Rows that decide nothing before the next whole minute of the log's clock; what is in any other topic decides at once.
 BY_THE_MINUTE = frozenset({
@@ -56,11 +56,14 @@ class Parcel:
         Whether the reader had caught up with the present.
     tables
         Topic → rows in arrival order, with `_file` and `_line`.
+    look
+        A look ahead: these rows come once more, in their order; a copy of the machine says what can't wait (`pipelines.early`).
     """
 
     clock: int
     live: bool
     tables: dict[str, pa.Table] = field(default_factory=dict)
+    look: bool = False
 
     @property
     def rows(self) -> int:
@@ -68,8 +71,7 @@ class Parcel:
 
     def dump(self) -> bytes:
         urgent = not BY_THE_MINUTE.issuperset(self.tables)
-        ahead = any(int(t["ingest_time"].to_numpy().max()) > self.clock for t in self.tables.values() if len(t))
-        flags = LIVE * self.live | URGENT * urgent | AHEAD * ahead
+        flags = LIVE * self.live | URGENT * urgent | LOOK * self.look
         parts = [HEAD.pack(MAGIC, VERSION, flags, self.clock, self.rows, len(self.tables))]
         for topic, table in self.tables.items():
             (batch,) = table.combine_chunks().to_batches()
@@ -79,7 +81,7 @@ class Parcel:
 
 
 def row_by_row(
-    tables: dict[str, pa.Table], of: Callable[[str], str], clock: int, live: bool
+    tables: dict[str, pa.Table], of: Callable[[str], str], clock: int, live: bool, look: bool = False
 ) -> Iterator[tuple[str, bytes]]:
     """(person, parcel) of rows of many people, few of each.
 
@@ -96,18 +98,14 @@ def row_by_row(
         A row that Avro cannot hold.
     """
     people: dict[str, dict[str, list[bytes]]] = defaultdict(dict)
-    ahead = set()
     for topic, table in sorted(tables.items()):
         bodies = avro_rows.bodies(topic, table)
-        columns = (table[c].to_pylist() for c in ("user", "ingest_time", "_file", "_line"))
-        for user, arrival, file, line, body in zip(*columns, bodies, strict=True):
-            person = of(user)
-            people[person].setdefault(topic, []).append(PLACE.pack(file, line, len(body)) + body)
-            if arrival > clock:
-                ahead.add(person)
+        columns = (table[c].to_pylist() for c in ("user", "_file", "_line"))
+        for user, file, line, body in zip(*columns, bodies, strict=True):
+            people[of(user)].setdefault(topic, []).append(PLACE.pack(file, line, len(body)) + body)
     for person, found in sorted(people.items()):
         urgent = not BY_THE_MINUTE.issuperset(found)
-        flags = LIVE * live | URGENT * urgent | AHEAD * (person in ahead)
+        flags = LIVE * live | URGENT * urgent | LOOK * look
         parts = [HEAD.pack(MAGIC, VERSION, flags, clock, sum(map(len, found.values())), len(found))]
         for topic, cells in found.items():
             data = b"".join(cells)
@@ -123,14 +121,14 @@ class Label:
     ----------
     urgent
         Has rows that decide at once.
-    ahead
-        Has rows that were released before the clock came to them: a crisis that waits for nobody.
+    look
+        A look ahead.
     """
 
     clock: int
     live: bool
     urgent: bool
-    ahead: bool
+    look: bool
     rows: int
     topics: int
 
@@ -142,15 +140,17 @@ def label(data: bytes) -> Label:
     magic, version, flags, clock, rows, topics = HEAD.unpack_from(data)
     if magic != MAGIC or version not in (1, VERSION):
         raise ParcelError("not a parcel of this version")
-    return Label(clock, bool(flags & LIVE), bool(flags & URGENT), bool(flags & AHEAD), rows, topics)
+    return Label(clock, bool(flags & LIVE), bool(flags & URGENT), bool(flags & LOOK), rows, topics)
 
 
-def unpack(parcels: list[bytes]) -> dict[str, pa.Table]:
-    """Topic → rows of all parcels together, in arrival order."""
+def unpack(parcels: list[bytes], topics: frozenset[str] | None = None) -> dict[str, pa.Table]:
+    """Topic → rows of all parcels together, in arrival order; only of some topics if they are named."""
     batches: dict[str, list[pa.RecordBatch]] = defaultdict(list)
     loose: dict[str, list[tuple[int, int, bytes]]] = defaultdict(list)
     for data in parcels:
         for topic, form, body in _tables(data):
+            if topics is not None and topic not in topics:
+                continue
             if form == BATCH:
                 batches[topic].append(pa.ipc.read_record_batch(pa.py_buffer(body), spool_schema(topic)))
             else:

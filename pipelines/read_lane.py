@@ -22,7 +22,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
 
 from connectors.kafka.codec import READ as ALL_READ
-from connectors.kafka.codec import Decoder
+from connectors.kafka.codec import Decoder, Letter
 from connectors.kafka.lane_client import KafkaLaneClient
 from connectors.kafka.lanes import NEVER, Lane, Part, Ready
 from connectors.kafka.options import KafkaOptions
@@ -30,6 +30,7 @@ from connectors.kafka.registry import Registry
 from pipelines import keeper, parcel
 from pipelines.content_log import PACK
 from pipelines.ingest import Pseudonyms
+from pipelines.ingest.machine import FEW
 from pipelines.publish import encoder_of, letters
 from pipelines.report import OPS
 from pipelines.stream_options import Stream
@@ -191,24 +192,33 @@ class ReadLane(beam.DoFn):  # type: ignore[misc]
         s = self.stream
         return Lane(
             client, number, of, topics, offsets.at, hold_ms=s.hold_ms, patience_ms=s.patience_ms, clock=offsets.clock,
-            gather=parcel.BY_THE_MINUTE, gather_s=s.gather_s,
+            gather=parcel.BY_THE_MINUTE, gather_s=s.gather_s, few=FEW,
+            most=s.most // 2,
         )  # fmt: skip
 
     def _outputs(self, element: str, ready: Ready) -> Iterator[Any]:
-        tables: dict[str, Any] = {}
-        for (topic, partition), records in sorted(ready.records.items()):
-            table, dead = self.decoder.read(topic, partition, records, partition)
-            for message in letters(dead, self.encoder) if dead else ():
-                yield beam.pvalue.TaggedOutput(LETTERS, message)
+        tables, dead = self._decoded(ready.records)
+        for message in letters(dead, self.encoder) if dead else ():
+            yield beam.pvalue.TaggedOutput(LETTERS, message)
+        if element == PACK:
+            if PACK in tables:
+                yield OPS, parcel.Parcel(ready.clock, ready.live, {PACK: tables[PACK]}).dump()
+            return
+        needs, _ = self._decoded(ready.needs)  # dead letters are told when their turn comes
+        yield from keeper.parcels_of(needs, self.pseudonyms, ready.clock, ready.live, look=True)
+        parcels = keeper.parcels_of(tables, self.pseudonyms, ready.clock, ready.live)
+        yield from sorted(parcels, key=lambda p: not parcel.label(p[1]).urgent)  # who decides something goes first
+
+    def _decoded(self, records: dict[Part, list[Any]]) -> tuple[dict[str, Any], list[Letter]]:
+        """Topic → rows, and what can't be read."""
+        tables: dict[str, list[Any]] = {}
+        dead: list[Letter] = []
+        for (topic, partition), found in sorted(records.items()):
+            table, bad = self.decoder.read(topic, partition, found, partition)
+            dead += bad
             if len(table):
                 tables.setdefault(topic, []).append(table)
-        if element == PACK:
-            for table in tables.get(PACK, []):
-                yield OPS, parcel.Parcel(ready.clock, ready.live, {PACK: table}).dump()
-            return
-        whole = {topic: parts[0] if len(parts) == 1 else concat(parts) for topic, parts in tables.items()}
-        parcels = keeper.parcels_of(whole, self.pseudonyms, ready.clock, ready.live)
-        yield from sorted(parcels, key=lambda p: not parcel.label(p[1]).urgent)  # who decides something goes first
+        return {topic: parts[0] if len(parts) == 1 else concat(parts) for topic, parts in tables.items()}, dead
 
 
 def _at(output: Any, clock: int) -> Any:

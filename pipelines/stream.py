@@ -76,6 +76,7 @@ class RunPerson(beam.DoFn):  # type: ignore[misc]
             self.keeper = _keepers[self.stream.group]
         self.encoder = encoder_of(self.stream.kafka, self.stream.form)
         self.steps = Metrics.counter("persons", "steps")
+        self.looked = Metrics.counter("persons", "looked_ahead")
         self.forgotten = Metrics.counter("persons", "forgotten")
 
     def process(
@@ -91,7 +92,11 @@ class RunPerson(beam.DoFn):  # type: ignore[misc]
         if user == OPS:
             yield from self._packs(data)
             return
-        until = self.keeper.may_wait(user, parcel.label(data))
+        label = parcel.label(data)
+        if label.look:
+            yield from self._look(user, data, mark_state, machine, waiting)
+            return
+        until = self.keeper.may_wait(user, label)
         if until is not None:  # blind writes: a read would wait for the engine
             waiting.add(data)
             turn.set(_stamp(until))
@@ -133,6 +138,15 @@ class RunPerson(beam.DoFn):  # type: ignore[misc]
         for stepped in done:
             self.forgotten.inc(sum(stepped.came.forgotten.values()))
             yield from outgoing(stepped, self.encoder)
+
+    def _look(self, user: str, data: bytes, mark_state: Any, machine: Any, waiting: Any) -> Iterator[Message]:
+        """A crisis in a backlog: what can't wait is said now; the machine itself comes to it in its order."""
+        mark = Mark.load(mark_state.read())
+        said = self.keeper.look(user, mark, machine.read(), [*waiting.read(), data], int(time.time() * 1000))
+        if said.records:
+            self.looked.inc()
+            mark_state.write(mark.dump())
+            yield from outgoing(said, self.encoder)
 
     def _packs(self, data: bytes) -> Iterator[Message]:
         """Unsigned packs are dead letters; the good ones every worker reads by itself (`ContentLog`)."""

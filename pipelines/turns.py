@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from connectors.kafka.fetch import Part
-from pipelines.graph import Work
+from pipelines.carrier import Work
 from pipelines.ledger import Kept
 from pipelines.live_options import LiveOptions
 from pipelines.waiting import BACKLOG_MS, SOON_ROWS, STRIDE_MS, Waiting, is_ready

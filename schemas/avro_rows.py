@@ -22,7 +22,7 @@ CHUNK = 16_384  # rows at once: what is needed beside the result is about 2 kB a
 
 
 class NotColumnsError(ValueError):
-    """A value that must be there is null: this is for the one-by-one writer to refuse."""
+    """Not by columns: each record must be looked at by itself, and be read, written or refused so."""
 
 
 def bodies(name: str, table: pa.Table, head: bytes = b"") -> list[bytes]:

@@ -9,21 +9,26 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from functools import cache
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import fastavro
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from connectors.kafka.registry import Registry, RegistryError, UnknownSchemaError
-from schemas import avro, avro_rows, rows
+from schemas import avro, avro_columns, avro_rows, checks, rows
 from schemas.topics import TOPICS, YEAR_2100, topic
 
 FRAME = b"\x00"
 OWN = ("kairos", b"ingest")  # header of what ingest made of a raw record
 LONGEST_VALUE = 8 << 20
-MANY = 32  # rows from which columns are quicker than records
+MANY = 32  # rows from which it is quicker to write columns than records
+MANY_READ = 96  # and to read them
+BLOCK = 512  # records that are read one by one when one of them is off
 
 
 class KafkaRecord(Protocol):
@@ -41,8 +46,8 @@ class KafkaRecord(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
+_KEY, _VALUE, _HEADERS, _TIME, _OFFSET = map(attrgetter, ("key", "value", "headers", "timestamp", "offset"))
 _Bad: TypeAlias = dict[int, tuple[str, str | None, str | None, int | None]]  # number → reason, field, user, event time
-_NONE: _Bad = {}
 
 
 class Letter(NamedTuple):
@@ -89,78 +94,90 @@ class Decoder:
         -----
         Records without a value (tombstones) say nothing and give neither a row nor a letter.
         """
-        made = [r for r in records if r.headers and OWN in r.headers]
+        made = [r for r in records if _is_own(r)] if any(map(_HEADERS, records)) else []
         if made and own and len(made) < len(records):
             return self._both(name, partition, records, file)
         if made and not own:
-            records = [r for r in records if OWN not in r.headers]
-        records = [r for r in records if r.value is not None]
-        quick = self._columns(name, records)
-        table, bad = (quick, _NONE) if quick is not None else self._one_by_one(name, records)
+            records = [r for r in records if not _is_own(r)]
+        if None in map(_VALUE, records):
+            records = [r for r in records if r.value is not None]
+        table, bad = self._rows(name, records)
         letters = [
             Letter(name, reason, what, user, event, int(records[i].timestamp), partition, int(records[i].offset))
             for i, (reason, what, user, event) in sorted(bad.items())
         ]
         keep = [r for i, r in enumerate(records) if i not in bad] if bad else records
         n = len(keep)
-        if not (made and own):
-            arrival = pa.array(np.fromiter((r.timestamp for r in keep), np.int64, n))
-            place = table.schema.get_field_index("ingest_time")
-            table = table.set_column(place, table.schema.field(place), arrival)
         table = table.append_column("_file", pa.array(np.full(n, file, np.int32)))
-        return table.append_column("_line", pa.array(np.fromiter((r.offset for r in keep), np.int64, n))), letters
+        return table.append_column("_line", pa.array(np.fromiter(map(_OFFSET, keep), np.int64, n))), letters
 
     def _both(self, name: str, partition: int, records: Sequence[Any], file: int) -> tuple[pa.Table, list[Letter]]:
         """Records of devices and of ingest in one partition, in the order of the partition."""
-        parts = [[r for r in records if (bool(r.headers) and OWN in r.headers) == mine] for mine in (False, True)]
+        parts = [[r for r in records if _is_own(r) == mine] for mine in (False, True)]
         (a, bad), (b, worse) = (self.read(name, partition, p, file, own=True) for p in parts)
         table = pa.concat_tables([a, b])
         return table.take(pa.array(np.argsort(table["_line"].to_numpy()))), bad + worse
 
     # -- many at once -------------------------------------------------------------------------------------------------
 
-    def _columns(self, name: str, records: Sequence[Any]) -> pa.Table | None:
-        """All as columns, if every record is clean."""
+    def _rows(self, name: str, records: Sequence[Any]) -> tuple[pa.Table, _Bad]:
+        """By columns what can be, the rest one by one."""
+        found = self._columns(name, records)
+        if found is not None:
+            return found
+        if len(records) <= BLOCK:
+            return self._one_by_one(name, records)
+        tables: list[pa.Table] = []
+        bad: _Bad = {}
+        for start in range(0, len(records), BLOCK):
+            block = records[start : start + BLOCK]
+            table, wrong = self._columns(name, block) or self._one_by_one(name, block)
+            tables.append(table)
+            bad |= {start + i: why for i, why in wrong.items()}
+        return pa.concat_tables(tables).combine_chunks(), bad
+
+    def _columns(self, name: str, records: Sequence[Any]) -> tuple[pa.Table, _Bad] | None:
+        """All by columns, if every record can be read so."""
         if not records:
-            return rows.empty(name)
+            return rows.empty(name), {}
         head = records[0].value[:1]
         if head == b"{":
             return self._json_columns(name, records)
+        if len(records) < MANY_READ:
+            return None
         if head == avro.MARKER[:1]:
-            return self._avro_columns(name, records)
+            return _avro_columns(name, records, avro.mark(name))
+        if head == FRAME and self._ours(name, records[0].value):
+            return _avro_columns(name, records, records[0].value[:5])
         return None
 
-    def _json_columns(self, name: str, records: Sequence[Any]) -> pa.Table | None:
-        values = [r.value for r in records]
+    def _json_columns(self, name: str, records: Sequence[Any]) -> tuple[pa.Table, _Bad] | None:
+        values = [*map(_VALUE, records)]
         data = b"\n".join(values) + b"\n"
         if name not in rows.AS_COLUMNS or data.count(b"\n") != len(values) or not data.isascii():
             return None
         if any(len(v) > LONGEST_VALUE for v in values):
             return None
+        arrival = _arrivals(records)
+        if arrival.min() < 0 or arrival.max() > YEAR_2100:
+            return None
         read = rows.from_lines(name, data)
         if read is None or read[1] or not _keys_fit(records, read[0]):
             return None
-        return read[0]
+        return _arrived(read[0], records, arrival), {}
 
-    def _avro_columns(self, name: str, records: Sequence[Any]) -> pa.Table | None:
-        mark = _mark(name)
-        schema, size, read = _own(name), len(mark), fastavro.schemaless_reader
-        out = []
+    def _ours(self, name: str, value: bytes) -> bool:
+        """Whether the registry's schema of a value is our own."""
+        if self.registry is None or len(value) < 5:
+            return False
         try:
-            for r in records:
-                value = r.value
-                if value[:size] != mark:
-                    return None
-                stream = io.BytesIO(value)
-                stream.seek(size)
-                record = read(stream, schema, None)
-                if stream.tell() != len(value):
-                    return None
-                out.append(record)
-        except Exception:  # fastavro raises whatever the bytes lead to; each record is then looked at
-            return None
-        table, defects = rows.from_dicts(name, out)
-        return table if not defects and _keys_fit(records, table) else None
+            return _same(self.registry, int.from_bytes(value[1:5], "big"), name)
+        except UnknownSchemaError:
+            return False
+        except RegistryError:
+            raise
+        except Exception:  # a wrong schema: each record is then looked at
+            return False
 
     # -- one by one ---------------------------------------------------------------------------------------------------
 
@@ -178,7 +195,7 @@ class Decoder:
                 continue
             if key is not None and "user" not in record:
                 record["user"] = key
-            if not (r.headers and OWN in r.headers and "ingest_time" in record):
+            if not (_is_own(r) and "ingest_time" in record):
                 record["ingest_time"] = int(r.timestamp)
             if key is not None and record.get("user") != key:
                 bad[i] = "SCHEMA", "user", _person(key), _instant(record.get("event_time"))
@@ -256,7 +273,7 @@ class Encoder:
         return out.getvalue()
 
     def _head(self, name: str) -> bytes:
-        return _mark(name) if self.registry is None else FRAME + self.registry.register(name).to_bytes(4, "big")
+        return avro.mark(name) if self.registry is None else FRAME + self.registry.register(name).to_bytes(4, "big")
 
 
 @cache
@@ -265,20 +282,57 @@ def _own(name: str) -> Any:
 
 
 @cache
-def _mark(name: str) -> bytes:
-    """Marker and fingerprint: what every value of a topic begins with in single-object encoding."""
-    mark = fastavro.schema.fingerprint(fastavro.schema.to_parsing_canonical_form(topic(name).avro), "CRC-64-AVRO")
-    return avro.MARKER + bytes.fromhex(mark)
-
-
-@cache
 def _parsed(registry: Registry, number: int) -> Any:
     return fastavro.parse_schema(registry.schema(number))
 
 
+@cache
+def _same(registry: Registry, number: int, name: str) -> bool:
+    """Whether a schema of the registry is read as our own: the same canonical form, and no type that is read as another."""
+    form, theirs = fastavro.schema.to_parsing_canonical_form, registry.schema(number)
+    return form(theirs) == form(topic(name).avro) and b'"logicalType"' not in orjson.dumps(theirs)
+
+
+def _avro_columns(name: str, records: Sequence[Any], head: bytes) -> tuple[pa.Table, _Bad] | None:
+    values = [*map(_VALUE, records)]
+    if max(map(len, values)) > LONGEST_VALUE:
+        return None
+    try:
+        given = avro_columns.table(name, values, head)
+    except avro_rows.NotColumnsError:
+        return None
+    if not _keys_fit(records, given):
+        return None
+    given = _arrived(given, records, _arrivals(records))
+    table, defects = rows.conform(name, given)
+    if not defects:
+        return table, {}
+    if checks.needs_a_look(topic(name), given):  # several faults of a record: which is told is a matter of order
+        return None
+    at = pa.array([d.index for d in defects])
+    whose = zip(defects, given["user"].take(at).to_pylist(), given["event_time"].take(at).to_pylist(), strict=True)
+    return table, {d.index: (d.reason, d.field, _person(user), _instant(event)) for d, user, event in whose}
+
+
+def _arrivals(records: Sequence[Any]) -> npt.NDArray[np.int64]:
+    return np.fromiter(map(_TIME, records), np.int64, len(records))
+
+
+def _arrived(table: pa.Table, records: Sequence[Any], arrival: npt.NDArray[np.int64]) -> pa.Table:
+    """Rows by the broker's time; what ingest made keeps its own."""
+    times, place = pa.array(arrival), table.schema.get_field_index("ingest_time")
+    if _is_own(records[0]):
+        times = pc.coalesce(table["ingest_time"], times)
+    return table.set_column(place, table.schema.field(place), times)
+
+
+def _is_own(record: Any) -> bool:
+    return bool(record.headers) and OWN in record.headers
+
+
 def _keys_fit(records: Sequence[Any], table: pa.Table) -> bool:
     """Whether every key is the user of its record."""
-    keys = pa.array([r.key for r in records], pa.binary())
+    keys = pa.array([*map(_KEY, records)], pa.binary())
     users = table["user"].combine_chunks().cast(pa.binary())
     return keys.null_count == 0 and bool(keys.equals(users))
 

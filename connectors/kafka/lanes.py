@@ -11,15 +11,18 @@ The rules of the clock (docs/decisions/0015):
   less the hold. A remembered end is worth nothing, and an error moves nothing.
 - The end is the high watermark, not the last stable offset: an open transaction is unread data, not silence.
 - A partition that has not been heard of for `patience_ms`, while the others have caught up with the present, no longer holds
-  them up; nor does a risk-bearing record of the last minutes wait longer than that for anybody. What comes from behind is
-  released when it comes and counted as `order_break`. Time in which the lane was not read does not count.
+  them up. What it gives later is released when it comes and counted as `order_break`. Time in which the lane was not read does
+  not count.
+- Somebody of whom a risk-bearing record of the last minutes waits for others is in need: what waits of theirs in the few topics
+  that matter for it is shown (`Ready.needs`) once these are complete up to it, and goes on waiting for the clock
+  (docs/decisions/0076).
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import gcd
 from typing import Any, Protocol
@@ -28,6 +31,7 @@ from schemas import TOPICS
 
 HOLD_MS = 2_000
 PATIENCE_MS = 8_000  # with the hold and a bundle this stays below the 10 s of design 4
+NEED_MS = 3_000  # the hold and a second: in the present the clock has come so far by then, and nobody need be shown
 ASK_MS = 200
 RELOOK_MS = 30_000
 AHEAD = 40_000  # records of one partition that may wait for the others before it is paused
@@ -94,12 +98,15 @@ class Ready:
         Whether the lane has caught up with the present.
     offsets
         Partition → the next offset to release; what a restart goes on from.
+    needs
+        Records of people in need that go on waiting, by partition.
     """
 
     records: dict[Part, list[Any]]
     clock: int
     live: bool
     offsets: dict[Part, int]
+    needs: dict[Part, list[Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -109,6 +116,7 @@ class _Partition:
     heard: float = 0.0
     next: int = 0
     given: int = 0  # after the last record that the client handed out, and the markers behind it
+    shown: int = 0  # before this everybody in need has been shown
     paused: bool = False
 
 
@@ -121,6 +129,10 @@ class Lane:
         Where to go on; a partition that is not among them is read from its beginning.
     gather, gather_s
         Records of these topics decide nothing by themselves: if there are no others, they are released together, so often.
+    few
+        Topics of which somebody in need is shown what waits.
+    most
+        Records of one partition that are released at once, about: what follows is busy with them, and nothing is read meanwhile.
     wall
         Clock in seconds, for tests.
     """
@@ -129,10 +141,12 @@ class Lane:
         self, consumer: Consumer, lane: int, lanes: int, topics: Iterable[str], offsets: Mapping[Part, int], *,
         hold_ms: int = HOLD_MS, patience_ms: int = PATIENCE_MS, clock: int = NEVER, wall: Callable[[], float] = time.time,
         gather: Collection[str] = (), gather_s: float = 0.0,
+        few: Collection[str] = (), need_ms: int = NEED_MS, most: int = AHEAD,
     ) -> None:  # fmt: skip
         self.consumer, self.lane, self.lanes, self.topics = consumer, lane, lanes, sorted(topics)
         self.hold_ms, self.patience_ms, self.wall = hold_ms, patience_ms, wall
         self.gather, self.gather_s = frozenset(gather), gather_s
+        self.few, self.need_ms, self.most = frozenset(few), need_ms, most
         self.clock = clock
         self.breaks: Counter[str] = Counter()
         self.to_commit: dict[Part, int] = {}  # set by whoever knows that these are safe; sent with the next pull
@@ -206,7 +220,8 @@ class Lane:
         if away_s > GAP_S:
             for p in self._parts.values():
                 p.heard += away_s
-                p.waiting = deque((r, fetched + away_s) for r, fetched in p.waiting)
+                if self.clock > self.wall() * 1000 - LIVE_MS:  # in a backlog somebody in need waits for nobody
+                    p.waiting = deque((r, fetched + away_s) for r, fetched in p.waiting)
 
     def _commit(self) -> None:
         """Offsets for lag monitors; a client must be used by one thread only, so this waits for the next pull."""
@@ -261,6 +276,11 @@ class Lane:
         rest = min(heard, default=NEVER)
         return rest if rest > now * 1000 - LIVE_MS else everybody
 
+    def _cuts(self) -> list[int]:
+        """Instants up to which each partition gives about as much as may be released at once, and never nothing."""
+        much = [p.waiting for p in self._parts.values() if len(p.waiting) > self.most]
+        return [max(w[0][0].timestamp, w[self.most][0].timestamp) for w in much]
+
     def _may_gather(self, now: float, clock: int) -> bool:
         """Whether what is complete may wait for more: the lane is in the present, and nobody decides anything by it yet."""
         if not 0 <= now - self._released < self.gather_s or clock <= now * 1000 - LIVE_MS:
@@ -268,19 +288,14 @@ class Lane:
         return not any(p.waiting for part, p in self._parts.items() if part[0] not in self.gather)
 
     def _release(self, now: float) -> Ready:
-        patient, recent = now - self.patience_ms / 1000, now * 1000 - RECENT_MS
-        clock = max(self.clock, self._complete(now, patient))
+        clock = max(self.clock, min([self._complete(now, now - self.patience_ms / 1000), *self._cuts()]))
         if self._may_gather(now, clock):
             return Ready({}, self.clock, True, self.offsets)
         self._released = now
         out: dict[Part, list[Any]] = {}
         for part, p in self._parts.items():
-            until = clock
-            if p.waiting and TOPICS[part[0]].risk_bearing:
-                held = [r.timestamp for r, fetched in p.waiting if fetched < patient and r.timestamp > recent]
-                until = max([clock, *held])  # a crisis waits no longer, whoever stalls
             records = []
-            while p.waiting and p.waiting[0][0].timestamp <= until:
+            while p.waiting and p.waiting[0][0].timestamp <= clock:
                 record = p.waiting.popleft()[0]
                 if record.timestamp <= self.clock:
                     self.breaks[part[0]] += 1
@@ -292,4 +307,32 @@ class Lane:
             self._moved = now
         self.clock = clock
         live = clock > now * 1000 - LIVE_MS
-        return Ready(out, clock, live, self.offsets)
+        return Ready(out, clock, live, self.offsets, self._needs(now))
+
+    def _needs(self, now: float) -> dict[Part, list[Any]]:
+        """What waits of those in need whom the clock keeps waiting; each risk-bearing record asks once."""
+        few = {part: p for part, p in self._parts.items() if part[0] in self.few}
+        horizon = min((p.known for p in few.values()), default=NEVER)
+        patient = now - self.patience_ms / 1000
+        since, before = now * 1000 - RECENT_MS, now
+        if self.clock > now * 1000 - LIVE_MS:
+            before -= self.need_ms / 1000
+        people: set[bytes] = set()
+        for (topic, _), p in few.items():
+            if p.waiting and TOPICS[topic].risk_bearing:
+                ripe = [
+                    r for r, fetched in _newest(p.waiting, since, p.shown)
+                    if (r.timestamp <= horizon and fetched <= before) or fetched < patient
+                ]  # fmt: skip
+                people |= {r.key for r in ripe}
+                p.shown = max([p.shown, *(r.offset + 1 for r in ripe)])
+        found = {part: [r for r, _ in p.waiting if r.key in people] for part, p in few.items()} if people else {}
+        return {part: records for part, records in found.items() if records}
+
+
+def _newest(waiting: deque[tuple[Any, float]], since: float, shown: int) -> Iterator[tuple[Any, float]]:
+    """Records later than `since` (ms) from the offset `shown` on, from the newest back: a long backlog is not walked."""
+    for record, fetched in reversed(waiting):
+        if record.timestamp <= since or record.offset < shown:
+            return
+        yield record, fetched

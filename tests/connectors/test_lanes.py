@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from connectors.kafka.lanes import NEVER, Lane, Part, lanes_of, parts_of
 
-HEART, SEARCH = ("device.heart_rate", 0), ("device.search_flag", 0)
+HEART, SEARCH, CONSENT = ("device.heart_rate", 0), ("device.search_flag", 0), ("clinical.consent", 0)
 T0 = 1_779_235_200_000
 
 
@@ -172,25 +172,81 @@ def test_a_stalled_partition_holds_nobody_longer_than_the_patience_and_its_recor
     assert lane.breaks == {"device.heart_rate": 1}
 
 
-def test_a_crisis_waits_no_longer_than_the_patience_for_a_backlog_of_another_topic() -> None:
-    log, wall = Log([HEART, SEARCH]), Wall(T0 + 3_600_000)
+def _shown(lane: Lane, wall: Wall, s: float) -> list[tuple[Part, int]]:
+    """Pull for so long; which waiting records were shown, and that none of them was released."""
+    shown, end = [], wall.s + s
+    while wall.s < end:
+        wall.s += 0.25
+        ready = lane.pull(0)
+        shown += [(part, r.timestamp) for part, records in ready.needs.items() for r in records]
+        assert not {r.offset for r in ready.records.get(SEARCH, [])}
+    return shown
+
+
+def test_somebody_in_need_is_shown_while_a_backlog_of_another_topic_is_read_and_goes_on_waiting() -> None:
+    log, wall = Log([HEART, SEARCH, CONSENT]), Wall(T0 + 3_600_000)
     log.put(HEART, *range(T0, T0 + 3_000_000, 1_000))
+    log.put(CONSENT, T0 + 3_599_000)
     log.most = 1  # the backlog will not be through for a long time
+    lane = a_lane(log, wall, few={SEARCH[0], CONSENT[0]})
+    wall.go(lane, 3)
+    log.put(SEARCH, T0 + 3_603_000)
+    assert _shown(lane, wall, 1.5) == [], "a consent may still come that came before it"
+    assert _shown(lane, wall, 2) == [(CONSENT, T0 + 3_599_000), (SEARCH, T0 + 3_603_000)], "what is known of consent comes along"
+    assert _shown(lane, wall, 20) == [], "each such record asks once"
+    log.put(SEARCH, T0 + 3_626_000)
+    assert _shown(lane, wall, 4)[-1] == (SEARCH, T0 + 3_626_000)
+    assert lane.clock < T0 + 500_000
+    log.most = 10_000
+    out = wall.go(lane, 60)
+    assert [t for t in out if t > T0 + 3_000_000] == [T0 + 3_599_000, T0 + 3_603_000, T0 + 3_626_000]
+    assert not lane.breaks
+
+
+def test_with_a_silent_partition_of_the_few_somebody_in_need_is_shown_after_the_patience() -> None:
+    log, wall = Log([HEART, SEARCH, CONSENT]), Wall(T0 + 3_600_000)
+    log.put(HEART, *range(T0, T0 + 3_000_000, 1_000))
+    log.most = 1
+    lane = a_lane(log, wall, few={SEARCH[0], CONSENT[0]})
+    log.mute.add(CONSENT)
+    log.put(CONSENT, T0 + 3_599_000)
     log.put(SEARCH, T0 + 3_600_000)
-    lane = a_lane(log, wall)
-    out = wall.go(lane, 10)
-    assert T0 + 3_600_000 in out
-    assert lane.clock < T0 + 100_000  # the others' clock is not moved by it
+    assert _shown(lane, wall, 7.5) == []
+    assert _shown(lane, wall, 2) == [(SEARCH, T0 + 3_600_000)]
 
 
-def test_an_old_crisis_record_keeps_its_place_in_a_backlog() -> None:
+def test_in_the_present_nobody_is_shown() -> None:
+    log, wall = Log([HEART, SEARCH]), Wall()
+    lane = a_lane(log, wall, few={SEARCH[0]})
+    wall.go(lane, 3)
+    log.put(SEARCH, T0 + 3_000)
+    end = wall.s + 6
+    while wall.s < end:
+        wall.s += 0.25
+        assert not lane.pull(0).needs
+
+
+def test_an_old_crisis_record_keeps_its_place_in_a_backlog_and_nobody_is_shown_for_it() -> None:
     log, wall = Log([HEART, SEARCH]), Wall(T0 + 864_000_000)
     log.put(HEART, *range(T0, T0 + 3_000_000, 1_000))
     log.most = 1
     log.put(SEARCH, T0 + 2_999_000)
-    lane = a_lane(log, wall)
-    assert T0 + 2_999_000 not in wall.go(lane, 30)
+    lane = a_lane(log, wall, few={SEARCH[0]})
+    assert _shown(lane, wall, 30) == []
     assert not lane.breaks
+
+
+def test_no_more_of_a_partition_than_may_be_is_released_at_once_whatever_the_order_of_its_times() -> None:
+    log, wall = Log([HEART, SEARCH]), Wall(T0 + 864_000_000)
+    times = [T0 + 1_000 * i for i in range(500)]
+    log.put(HEART, *times[:100], T0 + 5, *times[100:])  # one that came with an old time
+    lane = a_lane(log, wall, most=50)
+    sizes = []
+    while sum(sizes) < 501:
+        wall.s += 0.25
+        sizes.append(sum(map(len, lane.pull(0).records.values())))
+        assert len(sizes) < 600
+    assert max(sizes) <= 52
 
 
 def test_time_in_which_nobody_read_is_not_a_silence_of_a_partition() -> None:

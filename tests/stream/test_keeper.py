@@ -16,11 +16,16 @@ from pipelines import keeper, parcel
 from pipelines.content_log import ContentLog
 from pipelines.grouping import by_person
 from pipelines.ingest import Pseudonyms
+from pipelines.ingest.machine import FEW
 from pipelines.keeper import Keeper, Mark
 from pipelines.learning.packing import StateError
 from pipelines.publish import outgoing
 from pipelines.settings import Settings
+from pipelines.step import Stepped
 from tests.flink import stage
+from tests.graph.logs import Log, both, life, write
+from tests.live.test_faults import flag
+from tests.live.test_lookahead import recent
 
 MINUTE = 60_000
 T0 = 1_779_235_200_000
@@ -77,12 +82,22 @@ class Engine:
         if wanted is not None:
             self.due[user] = wanted
         for stepped in done:
-            for m in outgoing(stepped, Encoder(form="json")):
-                record = orjson.loads(m.value)
-                key = stage.key_of(m.topic, record)
-                if m.topic != "dlq":
-                    self.repeated[m.topic] += key in self.said
-                    self.said[key] = m.value
+            self._say(stepped)
+
+    def look(self, user: str, data: bytes) -> None:
+        mark = Mark.load(self.marks.get(user))
+        said = self.keeper.look(user, mark, self.machines.get(user), [*self.waiting.get(user, []), data], self.now)
+        if said.records:
+            self.marks[user] = mark.dump()
+            self._say(said)
+
+    def _say(self, stepped: Stepped) -> None:
+        for m in outgoing(stepped, Encoder(form="json")):
+            record = orjson.loads(m.value)
+            key = stage.key_of(m.topic, record)
+            if m.topic != "dlq":
+                self.repeated[m.topic] += key in self.said
+                self.said[key] = m.value
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +201,7 @@ def test_everybody_has_a_second_of_their_own_in_the_minute() -> None:
     assert all(keeper.turn(f"p{i}", 10 * MINUTE + turns[i], live=True) == 11 * MINUTE + turns[i] for i in range(300))
 
 
-@pytest.mark.parametrize("data", [b"", b"xx\x01" + b"0" * 60, b"km\x02" + b"0" * 24])
+@pytest.mark.parametrize("data", [b"", b"xx\x01" + b"0" * 60, b"km\x03" + b"0" * 24])
 def test_a_mark_of_another_version_is_refused(data: bytes) -> None:
     if data:
         with pytest.raises(StateError):
@@ -234,14 +249,79 @@ def test_parcels_of_the_first_version_are_read(log: Path) -> None:
 
 
 @pytest.mark.parametrize("n", [5, 5_000])  # row by row, and as a batch
-def test_a_row_ahead_of_the_clock_is_taken_at_once_even_in_a_backlog(log: Path, n: int) -> None:
-    table = _beats(log).slice(0, n)
-    last = int(table["ingest_time"].to_numpy().max())
-    user = table["user"][-1].as_py()
-    for clock, waits in ((last, True), (last - 1, False)):
-        parcels = dict(keeper.parcels_of({"device.heart_rate": table}, Pseudonyms(""), clock, False))
-        held = Keeper(ContentLog(Settings(), None))
-        held._waits[user] = last + 60 * MINUTE, 0
-        n_rows = parcel.label(parcels[user]).rows
-        assert n_rows < keeper.BACKLOG_ROWS, "not taken because there are many"
-        assert (held.may_wait(user, parcel.label(parcels[user])) is not None) == waits
+def test_a_look_ahead_is_told_from_other_parcels(log: Path, n: int) -> None:
+    tables = {"device.heart_rate": _beats(log).slice(0, n)}
+    for look in (False, True):
+        parcels = dict(keeper.parcels_of(tables, Pseudonyms(""), T0, False, look))
+        assert {parcel.label(data).look for data in parcels.values()} == {look}
+
+
+# -- a crisis in a backlog --------------------------------------------------------------------------------------------
+
+
+def _in_need(log: Log, now: int) -> Log:
+    """Some hours up to an hour ago, and a dangerous search of p1 just now."""
+    return {**{t: r for t, r in recent(log, now).items() if t != "content.pack"}, "device.search_flag": [flag("p1", now)]}
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_crisis_is_said_early_and_the_log_is_then_worked_off_to_the_records_of_the_replay(restart: bool, tmp_path: Path) -> None:
+    now = 1_790_000_000_000
+    crowd = _in_need(both(life("p1", 5, 4, messy=False), life("p2", 6, 4, messy=False)), now)
+    expected, last = stage.truth(write(crowd, tmp_path / "log"), tmp_path / "out")
+    with LogSource([tmp_path / "log"]) as source:
+        first = source.first
+        assert first is not None
+        half = (first + now) // 2
+        engine = Engine(ContentLog(Settings()))
+        engine.now = now
+        _feed(engine, source.read(first - 1, half), half)
+        rest = source.read(half, last)
+        few = {t: table for t, table in rest.items() if t in FEW}
+        (shown,) = [d for u, d in keeper.parcels_of(few, Pseudonyms(""), half, False, look=True) if u == "p1"]
+        engine.look("p1", shown)
+        early = dict(engine.said)
+        if restart:
+            engine.restart()
+        engine.look("p1", shown)
+        _feed(engine, rest, last)
+        for user in sorted(engine.marks):
+            engine._run(user, [], last)
+    assert {k[0] for k in early if k[2] == now} == {"notifications"}
+    assert len([k for k in early if k[2] == now]) == 1
+    assert not +engine.repeated, "and not said again"
+    assert engine.said.keys() == expected.keys()
+    other = {k for k in expected if k not in early}
+    assert all(engine.said[k] == expected[k] for k in other)
+    assert not any(Mark.load(m).early for m in engine.marks.values()), "nothing is remembered longer than it takes"
+
+
+def _feed(engine: Engine, tables: dict[str, pa.Table], until: int) -> None:
+    for user, data in keeper.parcels_of(tables, Pseudonyms(""), until, False):
+        engine.take(user, data)
+    engine.pass_time(until)
+
+
+def test_who_has_been_run_beyond_a_look_ahead_is_told_nothing_more(tmp_path: Path) -> None:
+    now = 1_790_000_000_000
+    with LogSource([write(_in_need(life("p1", 5, 4, messy=False), now), tmp_path / "log")]) as source:
+        tables = source.read(0, now)
+    engine = Engine(ContentLog(Settings()))
+    engine.now = now
+    _feed(engine, tables, now)
+    engine._run("p1", [], now)
+    said = dict(engine.said)
+    assert any(k[0] == "notifications" for k in said)
+    few = {"device.search_flag": tables["device.search_flag"]}
+    ((_, shown),) = keeper.parcels_of(few, Pseudonyms(""), now, False, look=True)
+    engine.look("p1", shown)
+    assert engine.said == said
+
+
+@pytest.mark.parametrize("data", [Mark(5, b"s" * 16).dump(), b"km\x01" + Mark(5, b"s" * 16).dump()[3:]])
+def test_marks_of_both_versions_are_read(data: bytes) -> None:
+    assert Mark.load(data) == Mark(5, b"s" * 16)
+    early = Mark(5, b"s" * 16, {"n-1": 7})
+    assert Mark.load(early.dump()) == early
+    with pytest.raises(StateError):
+        Mark.load(early.dump()[:-2])
