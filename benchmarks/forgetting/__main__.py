@@ -105,7 +105,8 @@ def judge(rows: Rows, gates: dict[str, tuple[str, str, int, float, bool]]) -> in
 def panic(seeds: range) -> int:
     """First panic after months in another life, made-up people.
 
-    Of 21-28 `TEMPER` was chosen seeing 25, 26 and 28; the rest on others (decision 0057). docs/learning.md says what is possible.
+    Of 21-28 `TEMPER` was chosen seeing 25, 26 and 28; the rest on others (decisions 0057, 0074). docs/learning.md has other people,
+    on whom both are not met, and says what is possible.
     """
     both = [first_panic(RecallClassifier(seed=s), phenotype(s)) for s in seeds]
     recall, precision = (statistics.mean(v) for v in zip(*both, strict=True))
