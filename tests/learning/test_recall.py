@@ -13,6 +13,7 @@ import pytest
 from pipelines.learning import packing
 from pipelines.learning.recall import RecallClassifier
 from pipelines.learning.recall_mixing import decided
+from pipelines.learning.recall_parts import product
 
 FIXTURES = Path(__file__).with_name("fixtures")
 NAMES = ("pulse", "steps", "home", "hour")
@@ -284,6 +285,23 @@ def test_rows_are_counted_as_they_come_go_and_are_loaded() -> None:
         kept = getattr(rows, name).copy()
         np.testing.assert_array_equal(kept, getattr(again, name))
     assert rows.counts.sum() == len(used)
+
+
+def test_a_product_in_pieces_is_the_product() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.random((61, 30)).astype(np.float32), rng.random((30, 20_000)).astype(np.float32)
+    for columns in (3, 480, 20_000):  # in one piece, in several, row by row
+        np.testing.assert_allclose(product(a, b[:, :columns]), a @ b[:, :columns], rtol=1e-5)
+
+
+def test_a_state_whose_slots_were_not_taken_in_turn_is_refused() -> None:
+    meta, arrays = packing.unpack("recall", lived().dump(), versions={2: None})
+    used = arrays["used"]
+    at = int(np.flatnonzero(used)[-1])
+    used[at], used[at + 1 if at + 1 < len(used) else at - 1] = False, True
+    forged = packing.pack("recall", 2, meta, arrays, delta=("step", "place"))
+    with pytest.raises(packing.StateError):
+        RecallClassifier.load(forged)
 
 
 def test_it_says_why() -> None:
