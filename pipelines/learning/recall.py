@@ -32,7 +32,7 @@ from river import base
 
 from pipelines.learning import recall_state
 from pipelines.learning.recall_memory import Columns, Memory
-from pipelines.learning.recall_mixing import LEAST, PARTS, of_parts, reweigh, weigh_parts, weights
+from pipelines.learning.recall_mixing import LEAST, PARTS, decided, of_parts, reweigh, weigh_parts, weights
 from pipelines.learning.recall_parts import (
     FAST,
     FIRST,
@@ -40,6 +40,7 @@ from pipelines.learning.recall_parts import (
     Array,
     carried,
     linear_step,
+    linear_steps,
     logistic,
     most_alike,
     present_relevance,
@@ -131,6 +132,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         self._sub = np.zeros((experts, PARTS))  # decayed log loss of the parts of an expert
         self._used = np.zeros(experts, bool)
         self._used[: FIRST + 1] = True
+        self._n_used = FIRST + 1  # slots are taken in turn
         self._logw = np.where(self._used, -math.log(FIRST + 1.0), -30.0)
         self._past = np.zeros(experts)  # running mean of the weights
         self._usual = np.zeros(experts)  # an expert's share of a sample's neighbours when it is at home
@@ -150,8 +152,13 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         if not self._labels:
             return {}
         _v, _z, _parts, p, near, mass = self._ask(x)
-        p = weights(self, near, mass) @ p
+        p = np.array(weights(self, near, mass)) @ p[: self._n_used]
         return dict(zip(self._labels, (p / p.sum()).tolist(), strict=True))
+
+    def predict_one(self, x: Mapping[Any, Any], **_: Any) -> Any:
+        """The class to act on; None before the first label. Rare classes are preferred by `RARE` (decision 0074)."""
+        proba = self.predict_proba_one(x)
+        return decided(proba, self._rows.counts.sum(0).tolist()) if proba else None
 
     def learn_one(self, x: Mapping[Any, Any], y: Any, **_: Any) -> None:
         """One labelled sample. A missing, infinite or NaN feature counts as unknown (its mean).
@@ -170,10 +177,10 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         c = self._labels[y]
         v, z, parts, p, near, _mass = self._ask(x)
         self._cache = None
-        home = [FAST, self._current]
-        self._usual[home] += 0.02 * (near[home] - self._usual[home])
+        for e in (FAST, self._current):
+            self._usual[e] += 0.02 * (near[e] - float(self._usual[e]))
         weigh_parts(self, parts, c)
-        loss = -np.log(np.minimum(np.maximum(p[:, c], LEAST), 1.0))
+        loss = [-math.log(min(max(v, LEAST), 1.0)) for v in p[:, c].tolist()]
         self._losses[self._n % self.window] = loss
         self._n += 1
         reweigh(self, loss)
@@ -184,7 +191,6 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
             z = self._rows.scale(v)
         self._theta[FAST] = present_relevance(self._rows, self._theta[FAST], z, c, self.keep_fast)
         self._rows.remember(z, c, self._n)
-        linear_step(self._linear, FAST, *self._rows.samples(self._rows.waiting(1)), self.keep_fast)
         self._assign()
 
     # -- what it knows ------------------------------------------------------------------------------------------------
@@ -218,10 +224,11 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         if not self._labels:
             return {"proba": {}, "weights": {}, "context": None, "nearest": [], "features": {}}
         _v, z, _parts, p, near, mass = self._ask(x)
-        w = weights(self, near, mass)
-        w = w / w.sum()
+        w = np.zeros(len(p))
+        w[: self._n_used] = weights(self, near, mass)
+        w /= w.sum()
         proba = self.predict_proba_one(x)
-        c = int(np.argmax(w @ p))
+        c = self._labels[self.predict_one(x)]
         e = int(np.argmax(w))
         names = ["fast", "whole", *range(self.max_contexts)]
         share = self._linear[0, e, c, :-1] * z
@@ -293,33 +300,37 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
             self._cache = (dict(x), (v, *self._experts(self._rows.scale(v))))
         return self._cache[1]
 
-    def _experts(self, z: Array) -> tuple[Array, Array, Array, Array, Array]:
+    def _experts(self, z: Array) -> tuple[Array, Array, Array, list[float], list[float]]:
         """Scaled x; p(class) of parts [expert, part, class] and experts [expert, class]; share of neighbours; P(x of a known class)."""
-        rows = self._rows
+        rows, used, n_classes = self._rows, self._n_used, len(self._labels)
         z1 = np.ones(len(z) + 1, np.float32)
         z1[:-1] = z
-        w, q = self._linear
+        w, q = self._linear[:, :used].reshape(2, used * n_classes, len(z1))
+        parts = np.empty((used, PARTS, n_classes), np.float32)
         with np.errstate(invalid="ignore"):  # BLAS may raise the flag for a lane that it does not use
-            linear = logistic(w @ z1 / np.sqrt(1 + 0.39 * ((1.0 / q) @ (z1 * z1))))  # probit approximation, MacKay 1992
+            linear = logistic(w.dot(z1) / np.sqrt(1 + 0.39 * (1.0 / q).dot(z1 * z1)))  # probit approximation, MacKay 1992
         linear += 1e-6
-        linear /= linear.sum(1, keepdims=True)
-        votes, kernel, near, known = recalled(rows, z, self._theta, self.gamma, self.k_gate)
-        parts = np.stack((linear, votes, kernel), 1)
-        p = (of_parts(self)[:, None] @ parts)[:, 0]
+        linear = linear.reshape(used, n_classes)
+        np.divide(linear, linear.sum(1, keepdims=True), out=parts[:, 0])
+        near = recalled(rows, z, self._theta, parts, self.gamma, self.k_gate)
+        p = np.full((len(near), n_classes), 1.0 / n_classes)
+        p[:used] = (of_parts(self._sub[:used])[:, None] @ parts)[:, 0]
         near[self._current] += near[FAST]
         near[WHOLE] = 1.0
-        known[WHOLE] = 1.0
-        return z, parts, p, near, known @ p[WHOLE]
+        mass = (rows.counts > 0).dot(p[WHOLE]).tolist()
+        mass[WHOLE] = 1.0
+        return z, parts, p, near, mass
 
     # -- which context ------------------------------------------------------------------------------------------------
 
     def _assign(self) -> None:
         """Decide which context the waiting samples belong to; only that one is trained."""
+        rows = self._rows
         self._pending = min(self._pending + 1, self.recent)
         m = min(self.window, self._n, max(self._pending, 8))
-        mean = self._losses[(self._n - 1 - np.arange(m)) % self.window].mean(0, dtype=np.float64)
-        used = np.flatnonzero(self._used)[FIRST:]
-        best, current = int(used[np.argmin(mean[used])]), self._current
+        recent = self._losses[(self._n - 1 - np.arange(m)) % self.window]
+        mean = (np.add.reduce(recent, 0, np.float64) / m).tolist()
+        best, current = min(range(FIRST, self._n_used), key=mean.__getitem__), self._current
         usual = mean[current] <= min(mean[FAST], mean[best]) + self.delta
         if self._seen[current] < self.window or usual:
             self._give(current)
@@ -335,17 +346,21 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
             self._give(self._current)
         elif self._pending >= self.recent:
             self._give(current)
+        else:
+            linear_steps(self._linear, [FAST], *rows.sample(rows.waiting(1)[0]), self.keep_fast)
 
     def _give(self, e: int) -> None:
+        """Train context e, and the whole, with the samples that wait; the fast posterior with the last of them, which is new."""
         rows = self._rows
         stored: list[int] = []
-        for i in rows.waiting(self._pending):
-            linear_step(self._linear, e, *rows.samples([i]))
+        waiting = rows.waiting(self._pending)
+        for i in waiting:
+            linear_steps(self._linear, [FAST, e] if i == waiting[-1] else [e], *rows.sample(i), self.keep_fast)
             self._seen[e] += 1
-            j = rows.store(i, e, float(np.float16(self._rng.random())), self.max_classes)
+            j = rows.store(i, e, float(np.float16(self._rng.random())))
             if j is not None:
                 stored.append(j)
-            linear_step(self._linear, WHOLE, *rows.samples([i, *rows.rehearsal(self._rng.random(self.replay))]))
+            linear_step(self._linear, WHOLE, *rows.samples(rows.rehearsal(i, self._rng.random(self.replay))))
         self._pending = 0
         for at in range(0, max(1, len(stored)), 8):
             block = rows.block(stored[at : at + 8], e, self._rng.random(self.settle))
@@ -355,6 +370,7 @@ class RecallClassifier(base.Classifier):  # type: ignore[misc]  # River is not t
         free = np.flatnonzero(~self._used)
         e = int(free[0]) if len(free) else self._merge()
         self._used[e], self._seen[e] = True, 0
+        self._n_used = int(np.count_nonzero(self._used))
         self._linear[0, e], self._linear[1, e], self._sub[e], self._past[e] = 0.0, 1.0, 0.0, 0.0
         self._theta[e] = self._theta[FAST]
         self._usual[e], self._logw[e] = self._usual[FAST], self._logw[FAST]

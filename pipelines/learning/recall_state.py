@@ -91,7 +91,7 @@ def _build(cls: type[Any], meta: Any, arrays: packing.Arrays) -> Any:
     rows.head = packing.whole(meta, "head", 0, model.recent - 1)
     _take_small(model, arrays, d, e)
     _take_rows(rows, arrays, d, c, e)
-    n_used = int(model._used.sum())
+    model._n_used = n_used = int(model._used.sum())
     model._theta = packing.take(arrays, "theta", "<f2", e + 1, d).astype(np.float32)
     if (np.abs(model._theta) > REACH).any() or (np.abs(rows.z) > FAR).any():
         raise StateError("state of recall has a number out of range")
@@ -102,7 +102,8 @@ def _build(cls: type[Any], meta: Any, arrays: packing.Arrays) -> Any:
     packing.done(arrays)
     if (model._linear[1] < 1.0).any() or (columns.m2 < 0).any() or (columns.count < 0).any() or (model._seen < 0).any():
         raise StateError("state of recall has a number out of range")
-    if not model._used[[0, 1, model._current]].all() or (rows.inverse < 0).any() or not model._used[rows.owner].all():
+    in_turn = n_used >= 3 and model._used[:n_used].all()  # slots of contexts are taken in turn
+    if not in_turn or model._current >= n_used or (rows.inverse < 0).any() or (rows.owner >= n_used).any():
         raise StateError("state of recall contradicts itself")
     if (model._n and np.exp(np.minimum(model._logw, 0)).sum() < 1e-6) or (model._logw > 1).any():
         raise StateError("state of recall has no weights")

@@ -12,6 +12,8 @@ import pytest
 
 from pipelines.learning import packing
 from pipelines.learning.recall import RecallClassifier
+from pipelines.learning.recall_mixing import decided
+from pipelines.learning.recall_parts import product
 
 FIXTURES = Path(__file__).with_name("fixtures")
 NAMES = ("pulse", "steps", "home", "hour")
@@ -257,6 +259,49 @@ def test_S18_a_person_who_is_erased_leaves_nothing_in_the_state_of_a_model() -> 
     assert model.dump() == RecallClassifier().dump()
     assert model.predict_proba_one({"pulse": 777.125}) == {}
     assert other.dump() == before
+
+
+def test_of_two_classes_nearly_as_likely_the_rare_one_is_decided_for() -> None:
+    assert decided({"calm": 0.52, "panic": 0.48}, [220, 40]) == "panic"
+    assert decided({"calm": 0.60, "panic": 0.40}, [220, 40]) == "calm"
+    assert decided({"calm": 0.52, "panic": 0.48}, [130, 130]) == "calm"
+
+
+def test_what_is_decided_follows_from_the_probabilities_and_the_rows_remembered() -> None:
+    model, rng = lived("01"), random.Random(5)
+    for _ in range(50):
+        x, _y = sample(rng, 1)
+        assert model.predict_one(x) == decided(model.predict_proba_one(x), model._rows.counts.sum(0).tolist())
+
+
+def test_rows_are_counted_as_they_come_go_and_are_loaded() -> None:
+    model = lived("012", 200, memory=96, recent=16)
+    model.learn_one({f"more{i}": 1.0 for i in range(100)}, "calm")  # leaves room for fewer rows
+    rows = model._rows
+    again = RecallClassifier.load(model.dump())._rows
+    used = np.flatnonzero(rows.y >= 0)
+    assert rows.in_use == again.in_use == len(used)
+    for name in ("counts", "alike", "hot", "beyond"):
+        kept = getattr(rows, name).copy()
+        np.testing.assert_array_equal(kept, getattr(again, name))
+    assert rows.counts.sum() == len(used)
+
+
+def test_a_product_in_pieces_is_the_product() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.random((61, 30)).astype(np.float32), rng.random((30, 20_000)).astype(np.float32)
+    for columns in (3, 480, 20_000):  # in one piece, in several, row by row
+        np.testing.assert_allclose(product(a, b[:, :columns]), a @ b[:, :columns], rtol=1e-5)
+
+
+def test_a_state_whose_slots_were_not_taken_in_turn_is_refused() -> None:
+    meta, arrays = packing.unpack("recall", lived().dump(), versions={2: None})
+    used = arrays["used"]
+    at = int(np.flatnonzero(used)[-1])
+    used[at], used[at + 1 if at + 1 < len(used) else at - 1] = False, True
+    forged = packing.pack("recall", 2, meta, arrays, delta=("step", "place"))
+    with pytest.raises(packing.StateError):
+        RecallClassifier.load(forged)
 
 
 def test_it_says_why() -> None:
