@@ -42,6 +42,8 @@ class Engine:
         Subtasks now, and how far a later rescale may go.
     checkpoint_ms
         Time between checkpoints; a restart repeats at most that much.
+    bundle_ms, bundle_elements
+        A bundle ends after so long or so many parcels (decision 0076 has the figures).
     savepoint
         Path of a savepoint or retained checkpoint to go on from.
     more
@@ -57,7 +59,7 @@ class Engine:
     max_parallelism: int = 64
     checkpoint_ms: int = 5_000
     bundle_ms: int = 100
-    bundle_elements: int = 64
+    bundle_elements: int = 256
     savepoint: str | None = None
     name: str = "kairos"
     more: Sequence[str] = field(default_factory=tuple)
