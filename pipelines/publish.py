@@ -50,8 +50,8 @@ class Producer:
     def __init__(self, options: KafkaOptions) -> None:
         self.options = options
         more = dict.fromkeys(
-            ("delivery_timeout_ms", "max_block_ms"), FLUSH_S * 1000
-        )  # a broker may be away for as long
+            ("delivery_timeout_ms", "max_block_ms", "bootstrap_timeout_ms"), FLUSH_S * 1000
+        )  # a broker may be away for as long, also when the client is made
         self._producer = KafkaProducer(**options.client(**{**PRODUCER, **more}))
         self._sent: list[Any] = []
 

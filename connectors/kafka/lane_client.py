@@ -14,6 +14,7 @@ READER = {
     "metrics_enabled": False,
 }  # fmt: skip
 ASKER = {"enable_auto_commit": False, "isolation_level": "read_uncommitted", "metrics_enabled": False}
+AWAY = {"bootstrap_timeout_ms": 120_000}  # a client that is made while the broker is away waits for it: giving up would restart the job
 ASK_WAIT_MS = 2_000
 ALL = 2**31 - 1
 
@@ -31,8 +32,8 @@ class KafkaLaneClient:
         from kafka import KafkaConsumer
 
         self.prefix = options.prefix
-        self._reader = KafkaConsumer(**options.client(group_id=group, **READER))
-        self._asker = KafkaConsumer(**options.client(**ASKER))
+        self._reader = KafkaConsumer(**options.client(group_id=group, **READER, **AWAY))
+        self._asker = KafkaConsumer(**options.client(**ASKER, **AWAY))
 
     def assign(self, parts: list[Part]) -> None:
         self._reader.assign(self._out(parts))
