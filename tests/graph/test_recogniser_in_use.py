@@ -132,7 +132,10 @@ def check_ins(root: Path) -> list[str]:
     return [r["event_id"] for r in read(root / "out", "notifications") if r["value"]["tier"] == "L1"]
 
 
-@pytest.mark.parametrize("seed", [3, pytest.param(4, marks=pytest.mark.soak), pytest.param(5, marks=pytest.mark.soak)])
+LIVES = [3, *(pytest.param(s, marks=pytest.mark.soak) for s in (5, 8, 9, 11))]  # with a check-in and an alert to change
+
+
+@pytest.mark.parametrize("seed", LIVES)
 def test_whatever_the_recogniser_says_alerts_cases_and_signals_are_the_same(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
