@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,7 +19,14 @@ POLL_S = 0.05
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port that nobody listens on now.
+
+    Below those that the system hands out for outgoing connections: one of these is easily taken before a server has come up.
+    """
+    for port in random.SystemRandom().sample(range(15_000, 32_000), 50):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind((LOOPBACK, port))
+            return port
     with socket.socket() as s:
         s.bind((LOOPBACK, 0))
         return int(s.getsockname()[1])
