@@ -112,4 +112,3 @@ class Lookahead:
 
     def state(self) -> dict[str, Any]:
         return {u: {"until": e.until, "again": e.again, "ids": e.ids} for u, e in sorted(self.early.items())}
-

@@ -291,6 +291,8 @@ class Lane:
         clock = max(self.clock, min([self._complete(now, now - self.patience_ms / 1000), *self._cuts()]))
         if self._may_gather(now, clock):
             return Ready({}, self.clock, True, self.offsets)
+        live = clock > now * 1000 - LIVE_MS
+        needs = self._needs(now, clock, live)
         self._released = now
         out: dict[Part, list[Any]] = {}
         for part, p in self._parts.items():
@@ -306,23 +308,24 @@ class Lane:
         if clock > self.clock:
             self._moved = now
         self.clock = clock
-        live = clock > now * 1000 - LIVE_MS
-        return Ready(out, clock, live, self.offsets, self._needs(now))
+        return Ready(out, clock, live, self.offsets, needs)
 
-    def _needs(self, now: float) -> dict[Part, list[Any]]:
-        """What waits of those in need whom the clock keeps waiting; each risk-bearing record asks once."""
+    def _needs(self, now: float, clock: int, live: bool) -> dict[Part, list[Any]]:
+        """What waits of those in need; each risk-bearing record asks once.
+
+        In the present what the clock has come to is released and decides at once. In a backlog it may wait for its person's turn
+        then too, so it is shown.
+        """
         few = {part: p for part, p in self._parts.items() if part[0] in self.few}
         horizon = min((p.known for p in few.values()), default=NEVER)
         patient = now - self.patience_ms / 1000
-        since, before = now * 1000 - RECENT_MS, now
-        if self.clock > now * 1000 - LIVE_MS:
-            before -= self.need_ms / 1000
+        since, after, before = now * 1000 - RECENT_MS, clock if live else NEVER, now - live * self.need_ms / 1000
         people: set[bytes] = set()
         for (topic, _), p in few.items():
             if p.waiting and TOPICS[topic].risk_bearing:
                 ripe = [
                     r for r, fetched in _newest(p.waiting, since, p.shown)
-                    if (r.timestamp <= horizon and fetched <= before) or fetched < patient
+                    if r.timestamp > after and ((r.timestamp <= horizon and fetched <= before) or fetched < patient)
                 ]  # fmt: skip
                 people |= {r.key for r in ripe}
                 p.shown = max([p.shown, *(r.offset + 1 for r in ripe)])

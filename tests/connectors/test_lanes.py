@@ -203,6 +203,18 @@ def test_somebody_in_need_is_shown_while_a_backlog_of_another_topic_is_read_and_
     assert not lane.breaks
 
 
+def test_who_is_in_need_in_a_backlog_is_shown_also_when_the_clock_comes_to_it_at_once() -> None:
+    log, wall = Log([HEART, SEARCH]), Wall(T0 + 300_000)
+    log.put(HEART, *range(T0, T0 + 200_000, 1_000))
+    log.put(SEARCH, T0 + 3_000)
+    lane = a_lane(log, wall, few={SEARCH[0]}, most=5)
+    ready = lane.pull(0)
+    assert [r.timestamp for r in ready.records[SEARCH]] == [T0 + 3_000]
+    assert not ready.live, "released it may wait for its person's turn"
+    assert [r.timestamp for r in ready.needs[SEARCH]] == [T0 + 3_000]
+    assert not lane.pull(0).needs
+
+
 def test_with_a_silent_partition_of_the_few_somebody_in_need_is_shown_after_the_patience() -> None:
     log, wall = Log([HEART, SEARCH, CONSENT]), Wall(T0 + 3_600_000)
     log.put(HEART, *range(T0, T0 + 3_000_000, 1_000))
