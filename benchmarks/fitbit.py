@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.live_feed import consent
 from schemas import TOPICS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -140,11 +141,8 @@ def write_consents(folder: Path, users: tuple[str, ...] = COVID) -> int:
         first[s.user] = min(int(s.time.min()), first.get(s.user, int(s.time.min())))
     lines = ""
     for user, at in sorted(first.items()):
-        value = {"consent_id": "c0", "version": 1, "status": "ACTIVE", "grantor": "SELF", "recipient_ref": "SELF",
-                 "purpose": "CARE_USER_MSG", "modalities": ["HEART_RATE", "ACTIVITY"], "effect": "PERMIT",
-                 "valid_from": at - DAY_MS, "valid_to": at + 365 * DAY_MS, "signature": "demo"}  # fmt: skip
         record = {"user": user, "event_time": at - 60_000, "ingest_time": at - 60_000, "tz_offset_min": 0,
-                  "event_id": f"c-{user}", "value": value}  # fmt: skip
+                  "event_id": f"c-{user}", "value": consent(user, at)}  # fmt: skip
         lines += json.dumps(record) + "\n"
     (folder / "clinical.consent").mkdir(parents=True, exist_ok=True)
     (folder / "clinical.consent" / "people.jsonl").write_text(lines, encoding="utf-8")

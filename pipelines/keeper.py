@@ -27,6 +27,7 @@ from pipelines.ingest import Pseudonyms
 from pipelines.ingest.machine import FEW
 from pipelines.learning.packing import StateError
 from pipelines.step import Machine, Stepped
+from pipelines.waiting import earliest, within
 from schemas.avro_rows import NotColumnsError
 
 MARK = struct.Struct("<2sBq16s")  # and, from version 2 on, what was said early, as JSON
@@ -170,13 +171,11 @@ class Keeper:
         parcels
             What waits, and the look ahead.
         """
-        tables = {t: within(table, mark.clock, FOREVER) for t, table in parcel.unpack(parcels, FEW).items()}
-        tables = {t: table for t, table in tables.items() if len(table)}
-        times = [t["ingest_time"].to_numpy() for t in tables.values()]
-        if not times:
+        tables = within(parcel.unpack(parcels, FEW), mark.clock, FOREVER)
+        if not tables:
             return Stepped(user)
-        until = max(int(t.max()) for t in times)
-        begin = mark.clock if mark.clock > NEVER else min(int(t.min()) for t in times) - 1
+        until = max(int(t["ingest_time"][-1].as_py()) for t in tables.values())
+        begin = mark.clock if mark.clock > NEVER else earliest(tables, until) - 1
         machine = Machine(user, self.content.at(begin), unpack_states(kept) if kept else None)
         return said_early(user, self._steps(machine, tables, begin, until), mark.early, now_ms)
 
@@ -197,8 +196,7 @@ class Keeper:
     def _steps(self, machine: Machine, tables: dict[str, pa.Table], begin: int, until: int) -> Iterator[Stepped]:
         """Steps of a machine between content packs."""
         for after, to, shared in self.content.spans(begin, until):
-            part = {t: within(table, after, to) for t, table in tables.items()}
-            yield machine.step({t: table for t, table in part.items() if len(table)}, to, shared)
+            yield machine.step(within(tables, after, to), to, shared)
 
     def _machine(self, user: str, mark: Mark, kept: Callable[[], bytes | None], until: int) -> Machine:
         with self._lock:
@@ -225,13 +223,6 @@ class Keeper:
                 table = table.set_column(i, table.schema.field(i), pa.array(np.maximum(arrival, clock + 1)))
             out[topic] = table
         return out
-
-
-def within(table: pa.Table, after: int, until: int) -> pa.Table:
-    """Rows that arrived in (after, until]."""
-    arrival = table["ingest_time"].to_numpy()
-    inside = (arrival > after) & (arrival <= until)
-    return table if inside.all() else table.filter(pa.array(inside))
 
 
 def parcels_of(

@@ -8,15 +8,13 @@ from typing import Any
 from kafka import KafkaProducer
 
 from connectors.kafka.codec import Encoder, Letter
-from connectors.kafka.options import KafkaOptions
+from connectors.kafka.options import AWAY_S, KafkaOptions
 from connectors.kafka.registry import Registry
 from connectors.kafka.sink import PRODUCER, Message, messages
 from connectors.log_sink import in_order
 from pipelines.outgoing import OUT, as_table, letter
 from pipelines.step import Stepped
 from schemas import TOPICS
-
-FLUSH_S = 120
 
 
 def encoder_of(options: KafkaOptions, form: str) -> Encoder:
@@ -49,9 +47,7 @@ class Producer:
 
     def __init__(self, options: KafkaOptions) -> None:
         self.options = options
-        more = dict.fromkeys(
-            ("delivery_timeout_ms", "max_block_ms", "bootstrap_timeout_ms"), FLUSH_S * 1000
-        )  # a broker may be away for as long, also when the client is made
+        more = dict.fromkeys(("delivery_timeout_ms", "max_block_ms", "bootstrap_timeout_ms"), AWAY_S * 1000)
         self._producer = KafkaProducer(**options.client(**{**PRODUCER, **more}))
         self._sent: list[Any] = []
 
@@ -63,9 +59,9 @@ class Producer:
         """Number of records that the broker has taken since the last call."""
         sent, self._sent = self._sent, []
         if sent:
-            self._producer.flush(timeout=FLUSH_S)
+            self._producer.flush(timeout=AWAY_S)
             for future in sent:
-                future.get(timeout=FLUSH_S)
+                future.get(timeout=AWAY_S)
         return len(sent)
 
     def close(self) -> None:

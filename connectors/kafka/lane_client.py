@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from connectors.kafka.lanes import Part
-from connectors.kafka.options import KafkaOptions
+from connectors.kafka.options import AWAY_S, KafkaOptions
 
 READER = {
     "enable_auto_commit": False, "isolation_level": "read_committed", "auto_offset_reset": "earliest", "fetch_max_bytes": 2 << 20,
@@ -14,7 +14,6 @@ READER = {
     "metrics_enabled": False,
 }  # fmt: skip
 ASKER = {"enable_auto_commit": False, "isolation_level": "read_uncommitted", "metrics_enabled": False}
-AWAY = {"bootstrap_timeout_ms": 120_000}  # a client that is made while the broker is away waits for it: giving up would restart the job
 ASK_WAIT_MS = 2_000
 ALL = 2**31 - 1
 
@@ -32,8 +31,9 @@ class KafkaLaneClient:
         from kafka import KafkaConsumer
 
         self.prefix = options.prefix
-        self._reader = KafkaConsumer(**options.client(group_id=group, **READER, **AWAY))
-        self._asker = KafkaConsumer(**options.client(**ASKER, **AWAY))
+        away = AWAY_S * 1000
+        self._reader = KafkaConsumer(**options.client(group_id=group, bootstrap_timeout_ms=away, **READER))
+        self._asker = KafkaConsumer(**options.client(bootstrap_timeout_ms=away, **ASKER))
 
     def assign(self, parts: list[Part]) -> None:
         self._reader.assign(self._out(parts))

@@ -15,6 +15,7 @@ SECURITY = frozenset({
     "sasl_kerberos_service_name", "sasl_kerberos_domain_name",
 })  # fmt: skip
 QUICK = {"bootstrap_timeout_ms": 15_000, "request_timeout_ms": 10_000, "reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 1_000}
+AWAY_S = 120  # for so long a job on an engine waits for its broker: giving up would restart it (decision 0063)
 
 
 class KafkaSettingsError(NotALog):

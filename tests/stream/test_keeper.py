@@ -22,6 +22,7 @@ from pipelines.learning.packing import StateError
 from pipelines.publish import outgoing
 from pipelines.settings import Settings
 from pipelines.step import Stepped
+from pipelines.waiting import within
 from tests.flink import stage
 from tests.graph.logs import Log, both, life, write
 from tests.live.test_faults import flag
@@ -182,7 +183,7 @@ def test_a_machine_in_memory_that_the_engine_knows_nothing_of_is_not_used(log: P
     user, tables = next(iter(people.items()))
     whole = tables["device.heart_rate"]
     at = int(whole["ingest_time"][len(whole) // 2].as_py())
-    first, rest = keeper.within(whole, 0, at), keeper.within(whole, at, 2**60)
+    first, rest = (within({"device.heart_rate": whole}, *span)["device.heart_rate"] for span in ((0, at), (at, 2**60)))
     engine = Engine(ContentLog(Settings()))
     engine._run(user, [parcel.Parcel(at, True, {"device.heart_rate": first}).dump()], keeper.NEVER)
     before = engine.marks[user], engine.machines[user]
