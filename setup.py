@@ -4,6 +4,8 @@ from setuptools import find_namespace_packages, setup
 
 ROOMS = ("schemas", "connectors", "pipelines", "content", "simulator", "kairos", "deploy")
 
+LIBRDKAFKA = ["confluent-kafka>=2.16,<3"]
+
 setup(
     name="kairos-jitai",
     version="0.1.0",
@@ -38,7 +40,9 @@ setup(
         "prometheus-client>=0.23,<1",
     ],
     extras_require={
+        "librdkafka": LIBRDKAFKA,  # reads and sends for a fraction of the CPU; used where it is installed (docs/live.md)
         "dev": [
+            *LIBRDKAFKA,
             "pytest>=9,<10",
             "pytest-xdist>=3.6,<4",
             "hypothesis>=6.130,<7",

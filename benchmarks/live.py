@@ -30,9 +30,10 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from benchmarks import fitbit
 from connectors.kafka import topics
 from connectors.kafka.codec import READ, Encoder
-from connectors.kafka.fetch import READER, Fetcher
+from connectors.kafka.fetch import Fetcher
 from connectors.kafka.options import KafkaOptions
-from connectors.kafka.sink import ByHash
+from connectors.kafka.reader import READER
+from connectors.kafka.sender import ByHash
 from connectors.log_source import LogSource
 from deploy.local.broker import Broker
 from pipelines.live import Live

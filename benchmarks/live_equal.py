@@ -26,7 +26,7 @@ from benchmarks.live import PARTITIONS, fill_from
 from connectors.kafka import topics
 from connectors.kafka.codec import Decoder, Encoder
 from connectors.kafka.options import KafkaOptions
-from connectors.kafka.sink import ByHash
+from connectors.kafka.sender import ByHash
 from connectors.log_source import LogSource
 from deploy.local.broker import Broker
 from pipelines.graph import replay

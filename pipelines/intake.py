@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from connectors.base import NotALog
 from connectors.kafka.codec import Decoder
-from connectors.kafka.fetch import Fetcher, Part
+from connectors.kafka.fetch import Fetcher
 from connectors.kafka.prioritised import Prioritised
+from connectors.kafka.reader import Part
 from pipelines.ingest import Pseudonyms
 from pipelines.ledger import part_name
 from pipelines.live_options import LiveOptions

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from connectors.kafka.fetch import Part
-from connectors.kafka.sink import Message
+from connectors.kafka.reader import Part
+from connectors.kafka.sender import Message
 from pipelines.learning.packing import StateError
 from pipelines.settings import Settings
 

@@ -19,11 +19,12 @@ import pyarrow as pa
 
 from connectors.base import NotALog
 from connectors.kafka.codec import READ, Decoder, Encoder, Letter
-from connectors.kafka.fetch import Part
 from connectors.kafka.options import KafkaOptions
 from connectors.kafka.prioritised import Prioritised
+from connectors.kafka.reader import Part
 from connectors.kafka.registry import Registry
-from connectors.kafka.sink import MADE, Message, NotPublished, Publisher
+from connectors.kafka.sender import MADE, Message
+from connectors.kafka.sink import NotPublished, Publisher
 from pipelines.carrier import Given, LiveCarrier, Work
 from pipelines.content_log import PACK
 from pipelines.grouping import by_person

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from connectors.kafka.codec import Letter
-from connectors.kafka.fetch import Part
+from connectors.kafka.reader import Part
 from content.lexicon import Lexicon, terms_from_records
 from content.library import Library
 from pipelines.content_log import PACK

@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from connectors.kafka.codec import Encoder, Letter
-from connectors.kafka.sink import Message, messages
+from connectors.kafka.sender import Message
+from connectors.kafka.sink import messages
 from connectors.log_sink import in_order
 from pipelines.report import OPS
 from pipelines.step import Stepped

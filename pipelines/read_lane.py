@@ -24,8 +24,9 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
 from connectors.kafka.codec import READ as ALL_READ
 from connectors.kafka.codec import Decoder, Letter
 from connectors.kafka.lane_client import KafkaLaneClient
-from connectors.kafka.lanes import NEVER, Lane, Part, Ready
+from connectors.kafka.lanes import NEVER, Lane, Ready
 from connectors.kafka.options import KafkaOptions
+from connectors.kafka.reader import Part
 from connectors.kafka.registry import Registry
 from pipelines import keeper, parcel
 from pipelines.content_log import PACK

@@ -24,11 +24,12 @@ from apache_beam.utils.timestamp import Timestamp
 from connectors.kafka.codec import Letter
 from connectors.kafka.lane_client import KafkaLaneClient
 from connectors.kafka.lanes import Lane
-from connectors.kafka.sink import Message
+from connectors.kafka.options import AWAY_S
+from connectors.kafka.sender import Message, sender_of
 from pipelines import keeper, parcel
 from pipelines.content_log import PACK, ContentLog
 from pipelines.keeper import Keeper, Mark
-from pipelines.publish import Producer, encoder_of, letters, outgoing
+from pipelines.publish import encoder_of, letters, outgoing
 from pipelines.read_lane import LETTERS, ReadLane, concat, decoder_of
 from pipelines.report import OPS
 from pipelines.stream_options import Stream
@@ -193,14 +194,14 @@ class Publish(beam.DoFn):  # type: ignore[misc]
         self.stream = stream
 
     def setup(self) -> None:
-        self.producer = Producer(self.stream.kafka)
+        self.sender = sender_of(self.stream.kafka, patience_s=AWAY_S, away=True)
         self.written = Metrics.counter("publish", "records")
 
     def process(self, record: Message) -> None:
-        self.producer.send(record)
+        self.sender.send(record)
 
     def finish_bundle(self) -> None:
-        self.written.inc(self.producer.flush())
+        self.written.inc(self.sender.flush())
 
     def teardown(self) -> None:
-        self.producer.close()
+        self.sender.close(5)

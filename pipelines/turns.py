@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from connectors.kafka.fetch import Part
+from connectors.kafka.reader import Part
 from pipelines.carrier import Work
 from pipelines.ledger import Kept
 from pipelines.live_options import LiveOptions

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from connectors.kafka.fetch import Part
+from connectors.kafka.reader import Part
 from connectors.spool import in_order
 from pipelines.ingest.machine import RISK_BEARING
 from pipelines.ledger import Kept

@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from connectors.base import NotALog
 from connectors.kafka.codec import Decoder
-from connectors.kafka.fetch import Fetcher, Part
+from connectors.kafka.fetch import Fetcher
 from connectors.kafka.options import KafkaOptions
+from connectors.kafka.reader import Part
 from connectors.kafka.registry import Registry
 from schemas import TOPICS
 

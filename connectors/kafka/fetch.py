@@ -11,22 +11,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from connectors.base import NotALog
 from connectors.kafka.options import KafkaOptions
+from connectors.kafka.reader import Part, reader_of
 
 log = logging.getLogger("kairos.kafka")
-Part: TypeAlias = tuple[str, int]  # (topic as we call it, partition)
-READER = {
-    "enable_auto_commit": False, "isolation_level": "read_committed", "auto_offset_reset": "earliest",
-    "allow_auto_create_topics": False, "fetch_max_bytes": 2 << 20, "max_partition_fetch_bytes": 1 << 20,
-    "fetch_max_wait_ms": 100, "metadata_max_age_ms": 30_000, "metrics_enabled": False,
-}  # fmt: skip
-ALL = 2**31 - 1
+ASKER = {"enable_auto_commit": False, "isolation_level": "read_committed", "metadata_max_age_ms": 30_000, "metrics_enabled": False}
+WAIT_MS = 100  # longest a broker keeps a fetch waiting
 SETTLED_S = 0.3  # three times the longest a broker keeps a fetch waiting
 LOOK_S = 10.0  # how often new partitions are looked for
 
@@ -90,8 +86,8 @@ class Fetcher:
         self.answers, self.lag = False, 0  # at the last `idle`: whether the broker said; records not read yet
         self._looked = clock()
         try:
-            self._consumer = KafkaConsumer(**options.client(**READER))
-            self._asker = KafkaConsumer(**options.client(**{**READER, "isolation_level": "read_uncommitted"}))
+            self._asker = KafkaConsumer(**options.client(**ASKER))
+            self._reader = reader_of(options, wait_ms=WAIT_MS)
             self.look()
         except (KafkaError, OSError) as error:
             raise NotALog(f"Kafka at {options.brokers}: {type(error).__name__}") from None
@@ -115,10 +111,10 @@ class Fetcher:
                 first = max(starts[self._tp(p)], self._start.get(p, 0))
                 self._missed(p, self._start.get(p, first), first)
                 self.reach[p] = Reach(first, moved=self._clock())
-            self._consumer.assign([self._tp(p) for p in self.reach])
+            self._reader.assign([*self.reach])
             for p, r in self.reach.items():
-                self._consumer.seek(self._tp(p), r.position)
-            self._consumer.pause(*[self._tp(p) for p in self._paused])
+                self._reader.seek(p, r.position)
+            self._reader.pause([*self._paused])
         return new
 
     def missing(self, topics: Iterable[str]) -> list[str]:
@@ -138,24 +134,21 @@ class Fetcher:
     # -- records ------------------------------------------------------------------------------------------------------
 
     def poll(self, wait_s: float) -> dict[Part, list[Any]]:
-        """All records that have been fetched (`fetch_max_bytes` at most), by partition, in order; after at most `wait_s` seconds none.
+        """Records that have been fetched, by partition, in order; after at most `wait_s` seconds none.
 
-        Never a part of them: kafka-python 3.0.12 loses a partition that is paused while a poll with `max_records` has left some
-        of its records behind (it parks them, and takes them up again only while no others are at hand).
         A broker that does not answer gives none: the positions stay, the next call tries again. What the client may have taken
         in hand when it failed is read again.
         """
         try:
-            got = self._consumer.poll(timeout_ms=max(0, int(wait_s * 1000)), max_records=ALL)
+            got = self._reader.poll(max(0, int(wait_s * 1000)))
         except (KafkaError, OSError):
             for part, reach in self.reach.items():
-                self._consumer.seek(self._tp(part), reach.position)
+                self._reader.seek(part, reach.position)
             return {}
         out: dict[Part, list[Any]] = {}
         for reach in self.reach.values():
             reach.polls += 1
-        for tp, records in got.items():
-            part = tp.topic[len(self.options.prefix) :], tp.partition
+        for part, records in got.items():
             if records and part in self.reach:
                 reach = self.reach[part]
                 if records[0].offset > reach.position:
@@ -191,7 +184,7 @@ class Fetcher:
         if not wanted:
             return {}
         try:
-            found = self._consumer.end_offsets(wanted, timeout_ms=int(wait_s * 1000))
+            found = self._asker.end_offsets(wanted, timeout_ms=int(wait_s * 1000))
         except (KafkaError, OSError):
             return None
         return {(tp.topic[len(self.options.prefix) :], tp.partition): int(end) for tp, end in found.items()}
@@ -199,15 +192,15 @@ class Fetcher:
     def positions(self, ends: Mapping[Part, int]) -> dict[Part, int] | None:
         """Next offsets: after the last record we were given; None if not to be had.
 
-        kafka-python's own position also passes over transaction markers. It is believed only of partitions that have given
+        The reader's own position also passes over transaction markers. It is believed only of partitions that have given
         nothing for a while: then nothing of them is on its way to us.
         """
         at = {p: r.position for p, r in self.reach.items()}
         try:
             for p, r in self.reach.items():
                 if r.position < ends.get(p, -1) and self._clock() - r.given > SETTLED_S:
-                    at[p] = max(r.position, int(self._consumer.position(self._tp(p), timeout_ms=1_000)))
-        except (KafkaError, OSError, TypeError):
+                    at[p] = max(r.position, self._reader.position(p))
+        except (KafkaError, OSError):
             return None
         return at
 
@@ -255,20 +248,19 @@ class Fetcher:
     def seek(self, part: Part, offset: int) -> None:
         """Go on at an offset."""
         self.reach[part].position = offset
-        self._consumer.seek(self._tp(part), offset)
+        self._reader.seek(part, offset)
 
     def pause(self, parts: set[Part]) -> None:
         """Read these no further until another call leaves them out."""
-        off = [self._tp(p) for p in parts - self._paused]
-        on = [self._tp(p) for p in self._paused - parts]
+        off, on = [*parts - self._paused], [*self._paused - parts]
         if off:
-            self._consumer.pause(*off)
+            self._reader.pause(off)
         if on:
-            self._consumer.resume(*on)
+            self._reader.resume(on)
         self._paused = set(parts)
 
     def close(self) -> None:
-        self._consumer.close()
+        self._reader.close()
         self._asker.close()
 
     def _tp(self, part: Part) -> TopicPartition:

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from math import gcd
 from typing import Any, Protocol
 
+from connectors.kafka.reader import Part, Reader
 from schemas import TOPICS
 
 HOLD_MS = 2_000
@@ -41,29 +42,16 @@ GAP_S = 1.0
 STUCK_S = 20.0
 NEVER = -(2**62)
 
-Part = tuple[str, int]
 
-
-class Consumer(Protocol):
+class Consumer(Reader, Protocol):
     """What a lane needs of a Kafka client."""
 
-    def assign(self, parts: list[Part]) -> None: ...
-    def seek(self, part: Part, offset: int) -> None: ...
-    def poll(self, wait_ms: int) -> Mapping[Part, list[Any]]:
-        """All that has been fetched, by partition; each record with `offset`, `timestamp` (ms), `key`, `value`."""
-
-    def position(self, part: Part) -> int: ...
     def ends(self, parts: list[Part]) -> dict[Part, int]:
         """High watermarks, asked of the broker now."""
 
     def begins(self, parts: list[Part]) -> dict[Part, int]: ...
     def partitions(self, topics: Iterable[str]) -> dict[str, list[int]]:
         """Partitions of the topics that exist, asked of the broker now."""
-
-    def pause(self, parts: list[Part]) -> None: ...
-    def resume(self, parts: list[Part]) -> None: ...
-    def commit(self, offsets: dict[Part, int]) -> None: ...
-    def close(self) -> None: ...
 
 
 def lanes_of(counts: Iterable[int]) -> int:

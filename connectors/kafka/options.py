@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,13 @@ SECURITY = frozenset({
     "sasl_kerberos_service_name", "sasl_kerberos_domain_name",
 })  # fmt: skip
 QUICK = {"bootstrap_timeout_ms": 15_000, "request_timeout_ms": 10_000, "reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 1_000}
+NATIVE = {  # names of kafka-python's options → those of librdkafka; what is not here it can't do
+    "security_protocol": "security.protocol", "ssl_check_hostname": "ssl.endpoint.identification.algorithm",
+    "ssl_cafile": "ssl.ca.location", "ssl_certfile": "ssl.certificate.location", "ssl_keyfile": "ssl.key.location",
+    "ssl_crlfile": "ssl.crl.location", "ssl_password": "ssl.key.password", "ssl_ciphers": "ssl.cipher.suites",
+    "sasl_mechanism": "sasl.mechanism", "sasl_plain_username": "sasl.username", "sasl_plain_password": "sasl.password",
+}  # fmt: skip
+LIBRARIES = ("auto", "kafka-python", "librdkafka")
 AWAY_S = 120  # for so long a job on an engine waits for its broker: giving up would restart it (decision 0063)
 
 
@@ -34,6 +42,9 @@ class KafkaOptions:
         URL of a schema registry with Confluent's API; empty = Avro single-object encoding.
     prefix
         Put before every topic's name, for several sites on one cluster.
+    library
+        What reads and sends records: `kafka-python`, `librdkafka` (package confluent-kafka), or `auto`: librdkafka if it is
+        installed and can do what `security` asks for (Kerberos it can't, as its wheels come).
     security
         Names of kafka-python's `security_protocol`, `ssl_*`, `sasl_*` options.
     """
@@ -41,6 +52,7 @@ class KafkaOptions:
     brokers: str = "127.0.0.1:9092"
     registry: str = ""
     prefix: str = ""
+    library: str = "auto"
     security: dict[str, Any] = field(default_factory=dict)
 
     def client(self, **more: Any) -> dict[str, Any]:
@@ -51,6 +63,23 @@ class KafkaOptions:
     def name(self, topic: str) -> str:
         """A topic's name on this cluster."""
         return self.prefix + topic
+
+    def native(self) -> bool:
+        """Whether librdkafka reads and sends.
+
+        Raises
+        ------
+        KafkaSettingsError
+            `library` asks for it, and it is not installed or can't do what `security` asks for.
+        """
+        if self.library == "kafka-python":
+            return False
+        lacking = sorted(set(self.security) - set(NATIVE)) + ["GSSAPI"] * (self.security.get("sasl_mechanism") == "GSSAPI")
+        there = importlib.util.find_spec("confluent_kafka") is not None
+        if self.library == "librdkafka" and (lacking or not there):
+            why = f"it can't do {lacking[0]}" if lacking else "pip install 'kairos-jitai[librdkafka]' installs it"
+            raise KafkaSettingsError(f"kafka.library is librdkafka: {why}")
+        return there and not lacking
 
     @staticmethod
     def load(path: Path | None, brokers: str | None = None) -> KafkaOptions:
@@ -74,11 +103,13 @@ class KafkaOptions:
         """The section as parsed TOML."""
         if not isinstance(given, dict):
             raise KafkaSettingsError(f"{where}: kafka must be a [section]")
-        own = {k: v for k, v in given.items() if k in ("brokers", "registry", "prefix")}
+        own = {k: v for k, v in given.items() if k in ("brokers", "registry", "prefix", "library")}
         security = {k: v for k, v in given.items() if k not in own}
         for key, value in own.items():
             if not isinstance(value, str):
                 raise KafkaSettingsError(f"{where}: kafka.{key} must be a str")
+        if own.get("library", "auto") not in LIBRARIES:
+            raise KafkaSettingsError(f"{where}: kafka.library must be one of {', '.join(LIBRARIES)}")
         for key, value in security.items():
             if key not in SECURITY:
                 raise KafkaSettingsError(f"{where}: unknown setting kafka.{key}")

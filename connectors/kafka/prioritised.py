@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from connectors.kafka.fetch import Fetcher, Part, Reach
+from connectors.kafka.fetch import Fetcher, Reach
 from connectors.kafka.options import KafkaOptions
+from connectors.kafka.reader import Part
 
 TURN_S = 0.05  # the others are waited for no longer than this at a time
 

@@ -4,46 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any, NamedTuple
 
 import pyarrow as pa
-from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
-from kafka.partitioner.abc import Partitioner
-from kafka.partitioner.default import murmur2
 
 from connectors.base import NotALog, Sink
-from connectors.kafka.codec import OWN, Encoder
+from connectors.kafka.codec import Encoder
 from connectors.kafka.options import KafkaOptions
 from connectors.kafka.registry import Registry
+from connectors.kafka.sender import Message, Sender, sender_of
 from connectors.log_sink import in_order
 
 MARK = "dlq"  # an output topic; the marker lies at its partition 0, in a group of its own
 WAIT_S = 60
-MADE = frozenset({"device.location", "device.search_flag", "device.phone_usage"})  # by ingest, of raw records
 BATCH = 5_000  # records of one transaction of the sink
-
-
-class ByHash(Partitioner):  # type: ignore[misc]
-    """The partitions of kafka-python's default, which are Java's; a key is hashed once (its murmur2 is pure Python)."""
-
-    def partition(
-        self, topic: str, key: Any, serialized_key: bytes, value: Any, serialized_value: Any, cluster: Any
-    ) -> int:
-        return _hash(serialized_key) % len(cluster.partitions_for_topic(topic))
-
-
-@lru_cache(maxsize=100_000)
-def _hash(key: bytes) -> int:
-    return int(murmur2(key)) & 0x7FFFFFFF
-
-
-PRODUCER = {
-    "acks": "all", "enable_idempotence": True, "linger_ms": 5, "batch_size": 256 << 10, "compression_type": "lz4",
-    "delivery_timeout_ms": 60_000, "max_block_ms": 20_000, "allow_auto_create_topics": False, "metrics_enabled": False,
-    "partitioner": ByHash(),
-}  # fmt: skip
 
 
 class NotPublished(NotALog):
@@ -54,17 +29,8 @@ class FencedError(NotALog):
     """Another process publishes under our name: this one must end."""
 
 
-class Message(NamedTuple):
-    """One record on its way out."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    time: int
-
-
 class Publisher:
-    """A transactional producer: all of a batch or nothing, in order; a second one under its name fences the first.
+    """A transactional sender: all of a batch or nothing, in order; a second one under its name fences the first.
 
     Parameters
     ----------
@@ -73,19 +39,14 @@ class Publisher:
     """
 
     def __init__(self, options: KafkaOptions, name: str) -> None:
+        options.native()  # a setting that can't be met is said now
         self.options, self.name = options, name
-        self._producer: KafkaProducer | None = None
+        self._sender: Sender | None = None
 
-    def _ready(self) -> KafkaProducer:
-        if self._producer is None:
-            made = KafkaProducer(**self.options.client(**PRODUCER, transactional_id=self.name))
-            try:
-                made.init_transactions()
-            except BaseException:
-                made.close(timeout=0)
-                raise
-            self._producer = made
-        return self._producer
+    def _ready(self) -> Sender:
+        if self._sender is None:
+            self._sender = sender_of(self.options, self.name, patience_s=WAIT_S)
+        return self._sender
 
     def published(self) -> int:
         """Number of the last batch that was committed; -1 if there is none.
@@ -116,31 +77,24 @@ class Publisher:
         FencedError
             Somebody else runs under this name.
         """
-        n = 0
         try:
-            producer = self._ready()
-            producer.begin_transaction()
-            sent = []
+            sender = self._ready()
+            sender.begin()
             for m in messages:
-                name, headers = self.options.name(m.topic), [OWN] if m.topic in MADE else []
-                sent.append(producer.send(name, value=m.value, key=m.key, timestamp_ms=m.time, headers=headers))
-                n += 1
-            producer.flush(timeout=WAIT_S)
-            for future in sent:
-                future.get(timeout=WAIT_S)
+                sender.send(m)
+            n = sender.flush()
             if number is not None:
-                place = {self._mark(): OffsetAndMetadata(number + 1, "", -1)}
-                producer.send_offsets_to_transaction(place, self.name)
-            producer.commit_transaction()
+                sender.mark((MARK, 0), number + 1, self.name)
+            sender.commit()
         except Exception as error:
             raise self._failed(error) from None
         return n
 
     def _failed(self, error: Exception) -> NotALog:
-        """Start anew with a fresh producer: its first act ends what this one left open."""
-        if self._producer is not None:
-            self._producer.close(timeout=0)
-            self._producer = None
+        """Start anew with a fresh sender: its first act ends what this one left open."""
+        if self._sender is not None:
+            self._sender.close(0)
+            self._sender = None
         kind = type(error).__name__
         if "Fenced" in kind or kind == "InvalidProducerEpochError":
             return FencedError(f"{self.name}: another process runs under this name")
@@ -150,9 +104,9 @@ class Publisher:
         return TopicPartition(self.options.name(MARK), 0)
 
     def close(self) -> None:
-        if self._producer is not None:
-            self._producer.close(timeout=10)
-            self._producer = None
+        if self._sender is not None:
+            self._sender.close(10)
+            self._sender = None
 
 
 class KafkaSink(Sink):

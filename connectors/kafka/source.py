@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,8 +15,9 @@ import pyarrow.compute as pc
 
 from connectors.base import NotALog
 from connectors.kafka.codec import READ, Decoder
-from connectors.kafka.fetch import Fetcher, Part
+from connectors.kafka.fetch import Fetcher
 from connectors.kafka.options import KafkaOptions
+from connectors.kafka.reader import Part
 from connectors.kafka.registry import Registry
 from connectors.spool import DAY_MS
 from connectors.spooled import SpooledSource
@@ -178,5 +180,5 @@ def parse_url(url: str, options: KafkaOptions) -> tuple[KafkaOptions, str | None
     unknown = sorted(set(asked) - {"from", "to"})
     if not parts.netloc or unknown or parts.path.strip("/"):
         raise NotALog(f"{SCHEME}HOST:PORT?from=T&to=T is expected" + (f"; unknown: {unknown[0]}" if unknown else ""))
-    made = KafkaOptions(parts.netloc, options.registry, options.prefix, options.security)
+    made = replace(options, brokers=parts.netloc)
     return made, asked.get("from", [None])[0], asked.get("to", [None])[0]

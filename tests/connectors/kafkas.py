@@ -15,11 +15,12 @@ from connectors.kafka.options import KafkaOptions
 from deploy.local.broker import Broker
 
 _numbers = itertools.count()
+library = "auto"  # of the options that are made
 
 
 def fresh(broker: Broker, topics: dict[str, int] | list[str] = (), **config: str) -> KafkaOptions:  # type: ignore[assignment]
     """Options with a prefix nobody else has, and these topics (name → partitions) made."""
-    options = KafkaOptions(broker.bootstrap, prefix=f"t{uuid.uuid4().hex[:8]}{next(_numbers)}.")
+    options = KafkaOptions(broker.bootstrap, prefix=f"t{uuid.uuid4().hex[:8]}{next(_numbers)}.", library=library)
     make(options, topics, **config)
     return options
 

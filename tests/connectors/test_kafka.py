@@ -11,12 +11,15 @@ from connectors.base import NotALog, Sink, Source
 from connectors.kafka.codec import Decoder
 from connectors.kafka.fetch import Fetcher
 from connectors.kafka.options import KafkaOptions, KafkaSettingsError
-from connectors.kafka.sink import ByHash, FencedError, KafkaSink, Message, Publisher
+from connectors.kafka.sender import ByHash, Message
+from connectors.kafka.sink import FencedError, KafkaSink, Publisher
 from connectors.kafka.source import KafkaSource, parse_url
 from deploy.local.broker import Broker
 from schemas import rows
 from tests.connectors import kafkas
 from tests.connectors.contract import HEART, STEPS, T0, SinkContract, SourceContract, beat, walk
+
+pytestmark = pytest.mark.usefixtures("library")
 
 
 class TestAvroSource(SourceContract):
@@ -179,7 +182,7 @@ def test_a_partition_stalls_only_when_it_has_had_its_turn_and_gave_nothing(broke
     kafkas.produce(options, {HEART: [beat(T0)]})
     now = [0.0]
     fetcher = Fetcher(options, [HEART, STEPS], clock=lambda: now[0])
-    fetcher._consumer.pause(fetcher._tp((HEART, 0)))  # the broker has a record and never gives it
+    fetcher._reader.pause([(HEART, 0)])  # the broker has a record and never gives it
     fetcher.idle()
     now[0] = 60.0
     assert fetcher.stalled(10.0) == set(), "we were busy: nobody was asked"
@@ -189,7 +192,7 @@ def test_a_partition_stalls_only_when_it_has_had_its_turn_and_gave_nothing(broke
             pass
         fetcher.idle()
     assert fetcher.stalled(10.0) == {(HEART, 0)}
-    fetcher._consumer.resume(fetcher._tp((HEART, 0)))
+    fetcher._reader.resume([(HEART, 0)])
     while not any(part[0] == HEART for part in fetcher.poll(0.2)):
         pass
     assert fetcher.stalled(10.0) == set()
@@ -202,16 +205,16 @@ def test_what_the_client_had_in_hand_when_it_failed_is_read_again(broker: Broker
     options = kafkas.fresh(broker, [HEART])
     kafkas.produce(options, {HEART: [beat(T0 + i) for i in range(5)]})
     fetcher = Fetcher(options, [HEART])
-    whole, lost = fetcher._consumer.poll, []
+    whole, lost = fetcher._reader.poll, []
 
-    def fails(**how: int) -> Any:
-        got = whole(**how)
+    def fails(wait_ms: int) -> Any:
+        got = whole(wait_ms)
         if got and not lost:
             lost.append(got)
             raise KafkaConnectionError("after the records were taken")
         return got
 
-    fetcher._consumer.poll = fails
+    fetcher._reader.poll = fails
     got: list[Any] = []
     for _ in range(40):
         got += fetcher.poll(0.2).get((HEART, 0), [])

@@ -1,15 +1,18 @@
-"""What a lane asks of kafka-python, against a real broker."""
+"""What a lane asks of Kafka, against a real broker."""
 
 from __future__ import annotations
 
 import time
 
+import pytest
+
 from connectors.kafka.lane_client import KafkaLaneClient
-from connectors.kafka.lanes import Part
+from connectors.kafka.reader import Part
 from deploy.local.broker import Broker
 from tests.connectors import kafkas
 from tests.connectors.contract import HEART, STEPS, T0
 
+pytestmark = pytest.mark.usefixtures("library")
 EACH = 6_000
 FAR, NEAR = (HEART, 0), (STEPS, 0)
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.kafka.lanes import NEVER, Lane, Part, lanes_of, parts_of
+from connectors.kafka.lanes import NEVER, Lane, lanes_of, parts_of
+from connectors.kafka.reader import Part
 
 HEART, SEARCH, CONSENT = ("device.heart_rate", 0), ("device.search_flag", 0), ("clinical.consent", 0)
 T0 = 1_779_235_200_000

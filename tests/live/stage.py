@@ -8,7 +8,7 @@ from typing import Any
 
 from connectors.kafka.codec import Decoder
 from connectors.kafka.options import KafkaOptions
-from connectors.kafka.sink import MADE
+from connectors.kafka.sender import MADE
 from deploy.local.broker import Broker
 from pipelines.live import Live
 from pipelines.live_options import LiveOptions

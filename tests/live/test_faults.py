@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from connectors.base import NotALog
-from connectors.kafka.sink import Message, NotPublished
+from connectors.kafka.sender import Message
+from connectors.kafka.sink import NotPublished
 from deploy.local.broker import Broker
 from pipelines.intake import TooManyDeadError
 from pipelines.ledger import Kept, Ledger, LedgerError, pack, unpack
