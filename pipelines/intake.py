@@ -46,7 +46,7 @@ class Intake:
         self, fetcher: Prioritised, decoder: Decoder, live: LiveOptions, pseudonyms: Pseudonyms, told: dict[str, int]
     ) -> None:
         self.fetcher, self.live, self.parts, self.number = fetcher, live, list[Part](), 0
-        self._decoder, self._pseudonyms, self._told = decoder, pseudonyms, told
+        self._decoder, self._pseudonyms, self._told = decoder, pseudonyms, dict(told)
         self._reads: OrderedDict[int, dict[Part, int]] = OrderedDict()  # number of a read → where each partition stood before it
         self._dead: Counter[str] = Counter()
         self._all: Counter[str] = Counter()
@@ -97,8 +97,9 @@ class Intake:
         at = {p: r.position for p, r in self.fetcher.reach.items()}
         begins = reversed(self._reads.values()) if oldest <= self.number else ()
         offsets = at | {p: o for read in begins for p, o in read.items()}  # of each partition the earliest
-        self._told = {part_name(p): o for p, o in at.items()}
-        return self._told, {part_name(p): o for p, o in offsets.items()}
+        for p, o in at.items():  # a run that goes on reads again from before what the run before it told
+            self._told[part_name(p)] = max(o, self._told.get(part_name(p), 0))
+        return dict(self._told), {part_name(p): o for p, o in offsets.items()}
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
