@@ -142,6 +142,7 @@ class Lane:
         self._parts: dict[Part, _Partition] = {}
         self._asked = self._looked = NEVER * 1.0
         self._quiet = False  # whether the last poll gave nothing
+        self._more = False  # whether what may go on was more than may go on at once
         self._left = self._moved = wall()
         self._released = 0.0
         self._look(offsets)
@@ -151,7 +152,7 @@ class Lane:
         return {part: p.next for part, p in self._parts.items()}
 
     def pull(self, wait_ms: int) -> Ready:
-        """Fetch for at most about `wait_ms` and release what is complete.
+        """Fetch for at most about `wait_ms`, or only what is there if more could be released, and release what is complete.
 
         An error of the broker is passed on; nothing has moved then.
         """
@@ -163,7 +164,7 @@ class Lane:
                 self._look({})
             except Exception:  # the broker is away: what is known stays, the next look is later
                 self._looked = now
-        got = self.consumer.poll(wait_ms)
+        got = self.consumer.poll(0 if self._more else wait_ms)
         self._quiet = not any(got.values())
         for part, records in got.items():
             self._take(part, records, self.wall())
@@ -276,7 +277,9 @@ class Lane:
         return not any(p.waiting for part, p in self._parts.items() if part[0] not in self.gather)
 
     def _release(self, now: float) -> Ready:
-        clock = max(self.clock, min([self._complete(now, now - self.patience_ms / 1000), *self._cuts()]))
+        complete = self._complete(now, now - self.patience_ms / 1000)
+        clock = max(self.clock, min([complete, *self._cuts()]))
+        self._more = clock < complete
         if self._may_gather(now, clock):
             return Ready({}, self.clock, True, self.offsets)
         live = clock > now * 1000 - LIVE_MS
