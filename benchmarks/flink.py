@@ -1,6 +1,6 @@
 """What the Flink carrier costs: a backlog drained with the whole graph, rows per CPU second of JVM and Python together.
 
-    python -m benchmarks.flink fill --brokers 127.0.0.1:9092 --records 700000 --people 40
+    python -m benchmarks.flink fill --brokers 127.0.0.1:9092 --records 700000 --people 40 (or --real)
     python -m benchmarks.flink drain --brokers 127.0.0.1:9092 [--folder .kairos/flink-bench] [--backend rocksdb] [--external]
     python -m benchmarks.flink crisis --brokers …                                # severity-3 searches while it is drained
     python -m benchmarks.flink idle --brokers … --seconds 900 [--unpatched]      # the leak: nothing to read
@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.live import PARTITIONS, consents, figures, fill, search, watch
+from benchmarks.live import PARTITIONS, consents, figures, fill, fill_real, search, watch
 from benchmarks.live_feed import make_topics
 from benchmarks.live_samples import children, lag, process, read, sample
 from connectors.kafka.options import KafkaOptions
@@ -88,11 +88,14 @@ def main() -> None:
     )
     parser.add_argument("--records", type=int, default=700_000)
     parser.add_argument("--people", type=int, default=40)
+    parser.add_argument("--real", action="store_true", help="five real wearers (benchmarks.fitbit) instead of simulated people")
     args = parser.parse_args()
     if args.what == "fill":
         make_topics(args.brokers, PARTITIONS, by_broker_clock=False)
         with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps({"records": fill(KafkaOptions(args.brokers), args.records, args.people, Path(folder))[0]}))
+            kafka, place = KafkaOptions(args.brokers), Path(folder)
+            n, _ = fill_real(kafka, place) if args.real else fill(kafka, args.records, args.people, place)
+            print(json.dumps({"records": n}))
         return
     group = f"bench-{int(time.time())}"
     kafka = KafkaOptions(args.brokers)

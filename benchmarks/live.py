@@ -79,6 +79,14 @@ def fill_from(options: KafkaOptions, log: Path, records: int | None = None, form
     return n, first, last
 
 
+def fill_real(options: KafkaOptions, folder: Path, form: str = "avro") -> tuple[int, int]:
+    """All of five real wearers, heart rate and steps, as a backlog; how many records, and the last arrival."""
+    fitbit.write_log(folder / "log", fitbit.COVID)
+    fitbit.write_consents(folder / "log", fitbit.COVID)
+    n, _, last = fill_from(options, folder / "log", form=form)
+    return n, last
+
+
 def alone(options: KafkaOptions) -> float:
     """CPU seconds of kafka-python alone over the same records."""
     begun = time.process_time()
@@ -100,9 +108,7 @@ def drain(broker: Broker, folder: Path, records: int, people: int, real: bool = 
     topics.create(options, partitions=PARTITIONS, clock="CreateTime")
     if real:
         people = len(fitbit.COVID)
-        fitbit.write_log(folder / "log", fitbit.COVID)
-        fitbit.write_consents(folder / "log", fitbit.COVID)
-        n, _, last = fill_from(options, folder / "log", form=form)
+        n, last = fill_real(options, folder, form)
     else:
         n, last = fill(options, records, people, folder)
     base = alone(options)

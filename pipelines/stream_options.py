@@ -43,4 +43,4 @@ class Stream:
     patience_ms: int = PATIENCE_MS
     gather_s: float = 2.0
     budget_s: float = 0.2
-    most: int = 1_500
+    most: int = 3_000
