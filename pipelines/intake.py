@@ -47,6 +47,7 @@ class Intake:
     ) -> None:
         self.fetcher, self.live, self.parts, self.number = fetcher, live, list[Part](), 0
         self._decoder, self._pseudonyms, self._told = decoder, pseudonyms, dict(told)
+        self._before = dict(told)  # partition → where the run before this one had read to; those we have not come to yet
         self._reads: OrderedDict[int, dict[Part, int]] = OrderedDict()  # number of a read → where each partition stood before it
         self._dead: Counter[str] = Counter()
         self._all: Counter[str] = Counter()
@@ -74,6 +75,22 @@ class Intake:
         came: Came = {}, []
         self._take(came, polled)
         return came
+
+    def goes_on(self, given_up: set[Part]) -> bool:
+        """Whether everything has been read again that had been read before a restart: rows that waited are in memory once more.
+
+        Until then nobody's machine may run: the log's clock has passed rows of theirs, and these would come from behind it.
+
+        Parameters
+        ----------
+        given_up
+            Partitions that have nothing more to give now, or do not give it.
+        """
+        if self._before:
+            there = {part_name(p): r.position for p, r in self.fetcher.reach.items()}
+            gone = {part_name(p) for p in given_up} | (self._before.keys() - there.keys())
+            self._before = {p: o for p, o in self._before.items() if p not in gone and there[p] < o}
+        return not self._before
 
     def close_up(self, came: Came, fetcher: Fetcher | Prioritised, most_s: float) -> set[Part]:
         """Read what came up to the instant at which the ends were asked for: then none of before is missing in these partitions."""
@@ -105,7 +122,7 @@ class Intake:
 
     def _throttle(self, held: int, clock: int | None) -> None:
         ahead: set[Part] = set()
-        if held > self.live.waiting_rows and clock:
+        if held > self.live.waiting_rows and clock and not self._before:
             limit = clock + int(self.live.max_hold_s * 1000)
             ahead = {p for p, r in self.fetcher.reach.items() if r.seen is not None and r.seen > limit}
             if len(ahead) == len(self.fetcher.reach):

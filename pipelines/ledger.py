@@ -43,7 +43,7 @@ class Kept:
     due
         When it must be run next even if nothing arrives; None = not before something does.
     seen
-        Part → last offset of this person that was read at that time: of those, what arrived up to `clock` has been taken.
+        Part → last offset of this person that has been taken: of those before it, what arrived up to `clock` has been taken too.
     """
 
     clock: int

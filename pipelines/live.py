@@ -100,6 +100,7 @@ class Live:
         self.intake = Intake(self.fetcher, Decoder(registry), self.live, self._pseudonyms, self.ledger.get("read") or {})
         self._machines: OrderedDict[str, Machine] = OrderedDict()
         self._outbox: list[tuple[int, list[Message]]] = []
+        self._letters: list[dict[str, Any]] = []  # dead letters that wait for a commit
         self._ran, self._over = 0, 0.0  # machines run in this slice; when it is to end (monotonic seconds)
         self._recovered = False
         self._committed = 0.0
@@ -122,7 +123,11 @@ class Live:
         (tables, letters), idle = self._read()
         now = self.wall.now()
         self._admit(tables, now)
-        letters += self.content.letters()
+        self._letters += letters
+        if not self.intake.goes_on(idle | self.fetcher.stalled(self.live.max_hold_s)):
+            metrics.LAST_TICK.set(time.monotonic())
+            return False
+        letters, self._letters = self._letters + self.content.letters(), []
         until, horizon = self._until(now, idle)
         early = self._look_ahead(until, horizon, now)
         if early:  # at once: the machines of this slice take their time
@@ -240,9 +245,6 @@ class Live:
         while len(self._machines) > self.live.in_memory:
             self._machines.popitem(last=False)
         work.due, work.seen = machine.next_due(until), _last(tables, self.intake.parts)
-        if waiting is not None and waiting.rows:
-            for part, offset in _last({t: pa.concat_tables(x) for t, x in waiting.tables.items()}, self.intake.parts).items():
-                work.seen[part] = max(offset, work.seen.get(part, -1))
         return done, states
 
     def _buried(self, done: list[Stepped]) -> list[dict[str, Any]]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
 
 import pyarrow as pa
 
-from connectors.kafka.reader import Part
 from pipelines.carrier import Work
 from pipelines.ledger import Kept
 from pipelines.live_options import LiveOptions
@@ -112,8 +110,10 @@ class Turns:
     def ran(self, work: Work) -> Kept:
         """Somebody's machine has been run; what is to be kept of it."""
         before = self.people.get(work.user)
-        seen: Mapping[Part, int] = before.seen if before is not None else {}
-        kept = Kept(max(work.until, before.clock if before is not None else 0), work.due, {**seen, **work.seen})
+        seen = dict(before.seen) if before is not None else {}
+        for part, offset in work.seen.items():
+            seen[part] = max(offset, seen.get(part, -1))
+        kept = Kept(max(work.until, before.clock if before is not None else 0), work.due, seen)
         self.people[work.user] = kept
         if work.due is not None:
             heapq.heappush(self._due, (work.due, work.user))
