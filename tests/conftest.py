@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from deploy.local import jars
 from deploy.local.broker import Broker
 from deploy.local.jars import StackError
+from tests.connectors import kafkas
 
 
 def _shared(factory: pytest.TempPathFactory) -> Path:
@@ -38,6 +40,15 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Broker:
         if made.service.pid is None:
             made.start()
     return made
+
+
+@pytest.fixture(params=["kafka-python", "librdkafka"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The test runs with each of the two libraries that read and send."""
+    if request.param == "librdkafka" and importlib.util.find_spec("confluent_kafka") is None:
+        pytest.skip("confluent-kafka is not installed")
+    monkeypatch.setattr(kafkas, "library", request.param)
+    return str(request.param)
 
 
 @pytest.hookimpl(trylast=True)

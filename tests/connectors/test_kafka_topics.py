@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from kafka.errors import KafkaError
 from connectors.base import NotALog
 from connectors.kafka import topics
 from connectors.kafka.options import KafkaOptions
+from connectors.kafka.sender import Message
+from connectors.kafka.sink import NotPublished, Publisher
 from connectors.kafka.source import KafkaSource
 from deploy.local.broker import Broker, Security
 from schemas import TOPICS
@@ -54,6 +57,27 @@ def test_topics_are_made_as_the_schemas_say_and_only_ingest_reads_raw_ones(guard
             KafkaSource(as_user(guarded, name), topics=["raw.search"])
     with KafkaSource(as_user(guarded, "person"), topics=["device.heart_rate"]) as source:
         assert source.records_in == {"device.heart_rate": 1}
+
+
+@pytest.mark.parametrize("library", ["kafka-python", "librdkafka"])
+def test_the_person_machine_publishes_over_tls_with_a_password_and_no_more_than_it_may(guarded: Broker, library: str) -> None:
+    if library == "librdkafka":
+        pytest.importorskip("confluent_kafka")
+    admin = as_user(guarded)
+    topics.create(admin, clock=None)
+    topics.apply(admin)
+    said = [Message("audit", b"p01", b"{}", T0)]
+    publisher = Publisher(replace(as_user(guarded, "person"), library=library), "kairos-person")
+    number = publisher.published() + 1
+    assert publisher.publish(said, number) == 1
+    publisher.close()
+    again = Publisher(replace(as_user(guarded, "person"), library=library), "kairos-person")
+    assert again.published() == number
+    again.close()
+    study = Publisher(replace(as_user(guarded, "study"), library=library), "kairos-person")
+    with pytest.raises(NotPublished):
+        study.publish(said, number + 1)
+    study.close()
 
 
 def test_who_writes_a_topic_without_permission_is_refused(guarded: Broker) -> None:

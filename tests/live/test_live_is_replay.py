@@ -22,6 +22,7 @@ class Killed(BaseException):
     """The power went."""
 
 
+@pytest.mark.usefixtures("library")
 def test_a_backlog_gives_the_records_of_the_replay_whatever_the_partitions(broker: Broker, tmp_path: Path) -> None:
     log = both(life("p1", 3, 26), life("p2", 53, 9), life("p3", 54, 5))
     end = end_of(log) + HOUR
@@ -51,6 +52,7 @@ def test_machines_that_a_slice_has_no_time_for_run_in_the_next_and_nothing_shows
     assert without_dlq(said(options)) == without_dlq(replayed(log, tmp_path, end))
 
 
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("seed", [1])
 def test_killed_at_any_step_nothing_is_lost_and_nothing_doubled(broker: Broker, tmp_path: Path, seed: int) -> None:
     """The kill falls before or after the commit of a slice, before or after its publication, in turn."""
