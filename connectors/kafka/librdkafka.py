@@ -99,6 +99,7 @@ class NativeReader:
         self._at: dict[Part, int] = {}
         self._paused: set[Part] = set()
         self._moved = False  # whether positions are no longer those of the client
+        self._told: set[tuple[Any, Any, str]] = set()
 
     def assign(self, parts: list[Part]) -> None:
         self._at = {p: self._at.get(p, 0) for p in parts}
@@ -127,6 +128,8 @@ class NativeReader:
                     out[where] = [record]
             elif told.code() == Told._PARTITION_EOF:
                 ends[where] = m.offset() or 0
+            elif where[0] and (m.partition() or 0) >= 0:
+                self._refused(where, told)
             elif told.code() not in NO_NEWS:
                 failed = told
         if failed is not None and not out:
@@ -159,6 +162,12 @@ class NativeReader:
 
     def close(self) -> None:
         self._consumer.close()
+
+    def _refused(self, where: tuple[Any, Any], told: Told) -> None:
+        """Something is wrong with one partition (deleted, forbidden): it gives nothing, the others go on; said once."""
+        if (*where, told.name()) not in self._told:
+            self._told.add((*where, told.name()))
+            log.warning("%s/%s: %s", *where, told.name())
 
     def _place(self) -> None:
         """Assign anew from where we stand: what was fetched ahead is dropped."""

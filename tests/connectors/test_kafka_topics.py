@@ -13,6 +13,7 @@ from kafka.errors import KafkaError
 from connectors.base import NotALog
 from connectors.kafka import topics
 from connectors.kafka.options import KafkaOptions
+from connectors.kafka.reader import reader_of
 from connectors.kafka.sender import Message
 from connectors.kafka.sink import NotPublished, Publisher
 from connectors.kafka.source import KafkaSource
@@ -78,6 +79,28 @@ def test_the_person_machine_publishes_over_tls_with_a_password_and_no_more_than_
     with pytest.raises(NotPublished):
         study.publish(said, number + 1)
     study.close()
+
+
+def test_a_partition_that_may_not_be_read_does_not_keep_the_others_from_it(guarded: Broker) -> None:
+    pytest.importorskip("confluent_kafka")
+    admin = as_user(guarded)
+    topics.create(admin, clock=None)
+    topics.apply(admin)
+    producer = KafkaProducer(**admin.client())
+    for topic in ("raw.search", "device.status"):
+        producer.send(topic, key=b"p01", value=b"{}", partition=0).get(10)
+    producer.close()
+    reader = reader_of(replace(as_user(guarded, "person"), library="librdkafka"), wait_ms=100)
+    reader.assign([("raw.search", 0), ("device.status", 0)])
+    reader.seek(("raw.search", 0), 0)
+    reader.seek(("device.status", 0), 0)
+    got: dict[tuple[str, int], int] = {}
+    for _ in range(100):
+        got |= {part: len(records) for part, records in reader.poll(200).items()}
+        if got:
+            break
+    assert got == {("device.status", 0): 1}
+    reader.close()
 
 
 def test_who_writes_a_topic_without_permission_is_refused(guarded: Broker) -> None:
