@@ -15,16 +15,15 @@ from connectors.kafka.options import KafkaOptions
 from connectors.log_sink import LogSink
 from connectors.log_source import LogSource
 from connectors.spool import Spool, in_order
-from content.lexicon import Lexicon, terms_from_records
 from content.library import Library
 from pipelines.carrier import Carrier
-from pipelines.content_log import PACK
+from pipelines.content_log import FOREVER, PACK, Packs
 from pipelines.ingest.machine import record_ids
 from pipelines.report import OPS, Dead, Report, write
 from pipelines.settings import Settings
 from pipelines.state_folder import Kept, StateFolder
-from pipelines.step import Shared
-from schemas import rows, signing
+from pipelines.waiting import within
+from schemas import rows
 
 Progress = Callable[[float], None]
 GATHERED_MS = 600_000  # what the groups of a slice gave is put in order this long at a time
@@ -84,7 +83,7 @@ def replay(
         sink.close()
         records_in, first, last = source.records_in, source.first, source.last
     finished = run.report.finish(len(run.carrier.states), records_in, sink.counts, first, last, wall, cpu)
-    folder.save(Kept(clock, run.carrier.states, run.packs, finished))
+    folder.save(Kept(clock, run.carrier.states, run.packs.packs, finished))
     write(out / "report.json", finished)
     return finished
 
@@ -103,15 +102,12 @@ class _Replay:
     def __init__(
         self, source: Source, sink: LogSink, report: Report, settings: Settings, library: Library, kept: Kept | None
     ) -> None:
-        self.source, self.sink, self.report, self.settings, self.bundled = source, sink, report, settings, library
+        self.source, self.sink, self.report, self.settings = source, sink, report, settings
         self.clock = kept.clock if kept is not None else None
-        self.packs = list(kept.packs) if kept is not None else []
-        self.known_packs = {p["event_id"] for p in self.packs}
+        self.packs = Packs(settings, kept.packs if kept is not None else (), library)
         self.unsigned: list[Dead] = []
         self.gathered: Spool | None = None
-        shared = Shared(settings, library, Lexicon.load())
-        self.carrier = Carrier(shared, dict(kept.people) if kept is not None else {})
-        self._renew()
+        self.carrier = Carrier(self.packs.at(FOREVER), dict(kept.people) if kept is not None else {})
 
     def go(self, end: int | None, progress: Progress) -> int:
         """Take the whole log; the log's clock at the end."""
@@ -140,7 +136,7 @@ class _Replay:
                 if at - 1 > after:
                     yield after, at - 1
                 after = max(after, at - 1)
-                self._take_packs(_within(packs, at - 1, at))
+                self._take_packs(within({PACK: packs}, at - 1, at)[PACK])
         if until > after:
             yield after, until
 
@@ -208,29 +204,16 @@ class _Replay:
         names = record_ids(PACK, "", table)
         places = zip(table["_file"].to_pylist(), table["_line"].to_pylist(), strict=True)
         for record, name, (file, line) in zip(rows.to_dicts(PACK, table), names, places, strict=True):
-            if name in self.known_packs:
+            if name in self.packs.known:
                 self.report.duplicates[PACK] += 1
-            elif not signing.verify(record["value"], self.settings.trusted_keys):
+            elif not self.packs.signed(record):
                 self.unsigned.append(
                     (PACK, "UNSIGNED", "signature", record["event_time"], record["ingest_time"], file, line)
                 )
             else:
-                self.known_packs.add(name)
-                self.packs.append({**record, "event_id": name})
+                self.packs.add(record, name, int(record["ingest_time"]))
                 self.report.processed[PACK] += 1
-        self._renew()
-
-    def _renew(self) -> None:
-        terms = tuple((int(p["ingest_time"]), term) for p in self.packs for term in terms_from_records([p]))
-        library = self.bundled.with_records(self.packs) if self.packs else self.bundled
-        shared = self.carrier.shared
-        self.carrier.shared = Shared(shared.settings, library, shared.lexicon, terms)
-
-
-def _within(table: pa.Table, after: int, until: int) -> pa.Table:
-    arrival = table["ingest_time"].to_numpy()
-    inside = (arrival > after) & (arrival <= until)
-    return table if inside.all() else table.filter(pa.array(inside))
+        self.carrier.shared = self.packs.at(FOREVER)
 
 
 def _quiet(share: float) -> None:
