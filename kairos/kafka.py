@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+SELDOM_S = 60.0
 topics_app = typer.Typer(no_args_is_help=True, help="Topics on a Kafka cluster, and who may use them.")
 
 Brokers = Annotated[str | None, typer.Option("--brokers", metavar="HOST:PORT[,…]", help="Default: [kafka] of the settings.")]
@@ -167,9 +170,29 @@ class _Lines(logging.Formatter):
         return " ".join(f"{stamp} {record.levelname} {record.name} {text}{kind}".split())
 
 
+class _Seldom(logging.Filter):
+    """Of the same trouble with a connection one line a minute: a client tries again twenty times a second."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock, self._said = clock, dict[tuple[str, str], float]()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(("kafka", "kairos.librdkafka")):
+            return True
+        what = str(record.msg)
+        kind = record.name, what.split(" ", 1)[0] if record.name == "kairos.librdkafka" else what
+        now = self._clock()
+        if now - self._said.get(kind, -SELDOM_S) < SELDOM_S:
+            return False
+        self._said[kind] = now
+        return True
+
+
 def _quiet_logs() -> None:
     handler: Any = logging.StreamHandler()
     handler.setFormatter(_Lines())
+    handler.addFilter(_Seldom())
     logging.getLogger().handlers = [handler]
     logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger("kairos").setLevel(logging.INFO)

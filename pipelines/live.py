@@ -103,6 +103,7 @@ class Live:
         self._letters: list[dict[str, Any]] = []  # dead letters that wait for a commit
         self._ran, self._over = 0, 0.0  # machines run in this slice; when it is to end (monotonic seconds)
         self._recovered = False
+        self._answers = True
         self._committed = 0.0
         self.order_breaks: Counter[str] = Counter()
         self.stopping = False
@@ -121,6 +122,7 @@ class Live:
             time.sleep(min(1.0, self.live.slice_s))
             return False
         (tables, letters), idle = self._read()
+        self._heard()
         now = self.wall.now()
         self._admit(tables, now)
         self._letters += letters
@@ -163,6 +165,12 @@ class Live:
         if 0 < self.fetcher.lag <= SHORT_LAG:
             idle |= self.intake.close_up(came, self.fetcher, CLOSE_S)
         return came, idle
+
+    def _heard(self) -> None:
+        """Say once that the broker is away, and once that it is back."""
+        if self.fetcher.answers != self._answers:
+            self._answers = self.fetcher.answers
+            log.warning("the broker %s", "answers again" if self._answers else "does not answer: the log's clock stands until it does")
 
     def _admit(self, tables: dict[str, list[pa.Table]], now: int) -> None:
         """Rows to the people they belong to."""
