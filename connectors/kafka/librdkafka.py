@@ -31,7 +31,6 @@ PRODUCER = {
     "acks": "all", "enable.idempotence": True, "linger.ms": LINGER_MS, "batch.size": BATCH_BYTES, "compression.type": "lz4",
     "partitioner": "murmur2_random", "queue.buffering.max.messages": 200_000, "delivery.report.only.error": True,
 }  # fmt: skip
-NO_NEWS = frozenset({Told._TRANSPORT, Told._ALL_BROKERS_DOWN, Told._RESOLVE, Told.GROUP_AUTHORIZATION_FAILED})
 FULL_S = 0.1
 
 
@@ -92,7 +91,7 @@ class NativeReader:
     """
 
     def __init__(self, options: KafkaOptions, group: str | None, wait_ms: int) -> None:
-        self._options, self._commits = options, group is not None
+        self._options = options
         own = {"group.id": group or options.name("kairos-ingest"), "fetch.wait.max.ms": wait_ms, "error_cb": _heard}
         with _translated():
             self._consumer = ck.Consumer({**settings(options), **READER, **own}, logger=log)
@@ -117,7 +116,6 @@ class NativeReader:
             found = [] if first is None else [first, *self._consumer.consume(MOST - 1, 0)]
         out: dict[tuple[Any, Any], list[Record]] = {}
         ends: dict[tuple[Any, Any], int] = {}
-        failed = None
         for m in found:
             where = m.topic(), m.partition()
             if (told := m.error()) is None:
@@ -128,12 +126,10 @@ class NativeReader:
                     out[where] = [record]
             elif told.code() == Told._PARTITION_EOF:
                 ends[where] = m.offset() or 0
-            elif where[0] and (m.partition() or 0) >= 0:
+            elif told.fatal():
+                raise as_error(told)
+            else:
                 self._refused(where, told)
-            elif told.code() not in NO_NEWS:
-                failed = told
-        if failed is not None and not out:
-            raise as_error(failed)
         given = {self._part(where): records for where, records in out.items()}
         self._at |= {self._part(where): end for where, end in ends.items()}
         for part, records in given.items():
@@ -164,7 +160,7 @@ class NativeReader:
         self._consumer.close()
 
     def _refused(self, where: tuple[Any, Any], told: Told) -> None:
-        """Something is wrong with one partition (deleted, forbidden): it gives nothing, the others go on; said once."""
+        """A partition (deleted, forbidden) gives nothing, the others go on; or it is about the group, which is not ours. Said once."""
         if (*where, told.name()) not in self._told:
             self._told.add((*where, told.name()))
             log.warning("%s/%s: %s", *where, told.name())

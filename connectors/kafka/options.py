@@ -22,6 +22,7 @@ NATIVE = {  # names of kafka-python's options → those of librdkafka; what is n
     "ssl_crlfile": "ssl.crl.location", "ssl_password": "ssl.key.password", "ssl_ciphers": "ssl.cipher.suites",
     "sasl_mechanism": "sasl.mechanism", "sasl_plain_username": "sasl.username", "sasl_plain_password": "sasl.password",
 }  # fmt: skip
+NATIVE_SASL = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")  # what its wheels can do from settings alone
 LIBRARIES = ("auto", "kafka-python", "librdkafka")
 AWAY_S = 120  # for so long a job on an engine waits for its broker: giving up would restart it (decision 0063)
 
@@ -74,7 +75,8 @@ class KafkaOptions:
         """
         if self.library == "kafka-python":
             return False
-        lacking = sorted(set(self.security) - set(NATIVE)) + ["GSSAPI"] * (self.security.get("sasl_mechanism") == "GSSAPI")
+        mechanism = self.security.get("sasl_mechanism", "PLAIN")
+        lacking = sorted(set(self.security) - set(NATIVE)) + [mechanism] * (mechanism not in NATIVE_SASL)
         there = importlib.util.find_spec("confluent_kafka") is not None
         if self.library == "librdkafka" and (lacking or not there):
             why = f"it can't do {lacking[0]}" if lacking else "pip install 'kairos-jitai[librdkafka]' installs it"
