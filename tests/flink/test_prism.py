@@ -15,6 +15,7 @@ from pipelines.stream_options import Stream
 from tests.flink import stage
 
 AT_ONCE = 50_000  # a lane in one bundle: of several, Prism 2.77 hands a person's parcels on in another order (docs/flink.md)
+READING_S = 5.0  # so long the bundle is kept open, or a busy machine reads the lane in two
 
 
 def test_prism_gives_the_records_of_the_replay(broker: Broker, tmp_path: Path) -> None:
@@ -26,7 +27,7 @@ def test_prism_gives_the_records_of_the_replay(broker: Broker, tmp_path: Path) -
     truth = stage.truth(log, tmp_path / "out")
     stage.backlog(broker.bootstrap, "pr-", 2, log)
     kafka = KafkaOptions(broker.bootstrap, prefix="pr-")
-    stream = Stream(kafka, group="pr-kairos", form="json", lanes=2, most=AT_ONCE)
+    stream = Stream(kafka, group="pr-kairos", form="json", lanes=2, most=AT_ONCE, budget_s=READING_S)
     run = on_prism(stream, str(binary))  # the binary is started by the runner, which only the main thread may do
     try:
         stage.assert_clean(broker.bootstrap, "pr-", truth, 180)
