@@ -45,8 +45,9 @@ class Packs:
     def add(self, record: dict[str, Any], name: str, arrival: int) -> None:
         """A pack that is signed and new, acting from `arrival` (ms) on."""
         self.known.add(name)
-        self.packs.append({**record, "event_id": name, "ingest_time": arrival})
-        self.packs.sort(key=lambda p: int(p["ingest_time"]))
+        made = {**record, "event_id": name, "ingest_time": arrival}
+        # not sorted in place: while it is, a list looks empty to other threads
+        self.packs = sorted([*self.packs, made], key=lambda p: int(p["ingest_time"]))
         self._made = {}
 
     def spans(self, after: int, until: int) -> Iterator[tuple[int, int, Shared]]:

@@ -46,8 +46,9 @@ class Intake:
         self, fetcher: Prioritised, decoder: Decoder, live: LiveOptions, pseudonyms: Pseudonyms, told: dict[str, int]
     ) -> None:
         self.fetcher, self.live, self.parts, self.number = fetcher, live, list[Part](), 0
-        self._decoder, self._pseudonyms, self._told = decoder, pseudonyms, dict(told)
+        self._decoder, self._pseudonyms, self._told = decoder, pseudonyms, told
         self._before = dict(told)  # partition → where the run before this one had read to; those we have not come to yet
+        self._on = not told  # whether `goes_on` has said yes
         self._reads: OrderedDict[int, dict[Part, int]] = OrderedDict()  # number of a read → where each partition stood before it
         self._dead: Counter[str] = Counter()
         self._all: Counter[str] = Counter()
@@ -76,21 +77,24 @@ class Intake:
         self._take(came, polled)
         return came
 
-    def goes_on(self, given_up: set[Part]) -> bool:
+    def goes_on(self, idle: set[Part], stalled: set[Part]) -> bool:
         """Whether everything has been read again that had been read before a restart: rows that waited are in memory once more.
 
-        Until then nobody's machine may run: the log's clock has passed rows of theirs, and these would come from behind it.
+        Until then nobody's machine may run: the log's clock has passed rows of theirs, and these would come from behind it. Once
+        said it stays so.
 
         Parameters
         ----------
-        given_up
-            Partitions that have nothing more to give now, or do not give it.
+        idle
+            Partitions that have nothing more to give: what was read before is gone, or the topic is another one now.
+        stalled
+            Those that do not give it; they are not waited for, but what was told of them is not told again.
         """
         if self._before:
-            there = {part_name(p): r.position for p, r in self.fetcher.reach.items()}
-            gone = {part_name(p) for p in given_up} | (self._before.keys() - there.keys())
-            self._before = {p: o for p, o in self._before.items() if p not in gone and there[p] < o}
-        return not self._before
+            left = {part_name(p): r.position for p, r in self.fetcher.reach.items() if p not in idle}
+            self._before = {p: o for p, o in self._before.items() if left.get(p, o) < o}
+        self._on = self._on or not self._before.keys() - {part_name(p) for p in stalled}
+        return self._on
 
     def close_up(self, came: Came, fetcher: Fetcher | Prioritised, most_s: float) -> set[Part]:
         """Read what came up to the instant at which the ends were asked for: then none of before is missing in these partitions."""
@@ -114,15 +118,15 @@ class Intake:
         at = {p: r.position for p, r in self.fetcher.reach.items()}
         begins = reversed(self._reads.values()) if oldest <= self.number else ()
         offsets = at | {p: o for read in begins for p, o in read.items()}  # of each partition the earliest
-        for p, o in at.items():  # a run that goes on reads again from before what the run before it told
-            self._told[part_name(p)] = max(o, self._told.get(part_name(p), 0))
-        return dict(self._told), {part_name(p): o for p, o in offsets.items()}
+        # a run that goes on reads again from before what the run before it told
+        self._told = {name: max(o, self._before.get(name, 0)) for name, o in ((part_name(p), o) for p, o in at.items())}
+        return self._told, {part_name(p): o for p, o in offsets.items()}
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _throttle(self, held: int, clock: int | None) -> None:
         ahead: set[Part] = set()
-        if held > self.live.waiting_rows and clock and not self._before:
+        if held > self.live.waiting_rows and clock and self._on:
             limit = clock + int(self.live.max_hold_s * 1000)
             ahead = {p for p, r in self.fetcher.reach.items() if r.seen is not None and r.seen > limit}
             if len(ahead) == len(self.fetcher.reach):

@@ -126,7 +126,7 @@ class Live:
         now = self.wall.now()
         self._admit(tables, now)
         self._letters += letters
-        if not self.intake.goes_on(idle | self.fetcher.stalled(self.live.max_hold_s)):
+        if not self.intake.goes_on(idle, self.fetcher.stalled(self.live.max_hold_s)):
             metrics.LAST_TICK.set(time.monotonic())
             return False
         letters, self._letters = self._letters + self.content.letters(), []

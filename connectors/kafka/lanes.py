@@ -279,8 +279,9 @@ class Lane:
     def _release(self, now: float) -> Ready:
         complete = self._complete(now, now - self.patience_ms / 1000)
         clock = max(self.clock, min([complete, *self._cuts()]))
-        self._more = clock < complete
-        if self._may_gather(now, clock):
+        gathers = self._may_gather(now, clock)
+        self._more = clock < complete and not gathers
+        if gathers:
             return Ready({}, self.clock, True, self.offsets)
         live = clock > now * 1000 - LIVE_MS
         needs = self._needs(now, clock, live)

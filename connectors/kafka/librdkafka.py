@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import confluent_kafka as ck
@@ -247,7 +247,8 @@ class NativeSender:
     def close(self, wait_s: float) -> None:
         """What has not been taken by then is given up, and an open transaction left to the next of the name."""
         if wait_s:
-            self._producer.flush(wait_s)
+            with suppress(errors.KafkaError), _translated():
+                self._producer.flush(wait_s)
         self._producer.purge(blocking=False)
         del self._producer  # its own `close` would wait for the broker to abort
 

@@ -397,3 +397,23 @@ def test_nothing_is_gathered_while_old_records_are_read() -> None:
     log.most = 10
     lane = Lane(log, 0, 1, ["device.heart_rate"], {}, wall=wall, gather={"device.heart_rate"}, gather_s=30)
     assert sum(bool(lane.pull(0).records) for _ in range(3)) == 3
+
+
+def test_a_lane_waits_for_the_broker_unless_it_could_release_more_at_once() -> None:
+    log, wall, waits = Log([HEART]), Wall(T0 + 100_000), []
+    poll = log.poll
+    log.poll = lambda wait_ms: (waits.append(wait_ms), poll(wait_ms))[1]  # type: ignore[method-assign,func-returns-value]
+    log.put(HEART, *range(T0, T0 + 12))
+    lane = a_lane(log, wall, most=5)
+    released = [len(lane.pull(50).records.get(HEART, [])) for _ in range(4)]
+    assert released == [6, 6, 0, 0]
+    assert waits == [50, 0, 0, 50]
+    wall.s = T0 / 1000 + 200
+    log.put(HEART, *range(T0 + 197_000, T0 + 197_020))
+    gathering = a_lane(log, wall, most=5, gather={HEART[0]}, gather_s=3, offsets={HEART: 12})
+    gathering.pull(50)
+    waits.clear()
+    log.put(HEART, *range(T0 + 197_020, T0 + 197_040))
+    for _ in range(3):
+        assert not gathering.pull(50).records
+    assert waits[1:] == [50, 50], "what is gathered is more than goes on at once, and waits all the same"

@@ -69,3 +69,27 @@ def test_a_run_that_reads_again_what_waits_does_not_tell_of_what_was_told(first:
     assert offsets == dict.fromkeys((f"{t}/0" for t in TOPICS), 0) or not cut
     again, _, _ = run(offsets, told, second, oldest=1)
     assert sorted(said + again) == sorted(f"{t}/0:{i}" for t in TOPICS for i in range(EACH))
+
+
+def reading(told: At, order: list[str]) -> Intake:
+    """One after some slices."""
+    intake = Intake(Polled({}, order), Decoder(), LiveOptions(slice_rows=1), Pseudonyms(Settings().pseudonym_key), told)  # type: ignore[arg-type]
+    for _ in order:
+        intake.read(1.0, 0, None, wait=False)
+    return intake
+
+
+def test_a_topic_that_is_another_one_now_is_told_of_again() -> None:
+    part = TOPICS[0], 0
+    intake = reading({f"{TOPICS[0]}/0": 500}, [TOPICS[0]])
+    assert not intake.goes_on(set(), set())
+    assert intake.goes_on({part}, set()), "it has nothing more, although more had been read"
+    assert intake.stand(0)[0][f"{TOPICS[0]}/0"] == EACH
+
+
+def test_a_partition_that_stalls_after_a_restart_is_not_waited_for_and_not_told_of_twice() -> None:
+    part = TOPICS[0], 0
+    intake = reading({f"{TOPICS[0]}/0": 500}, [TOPICS[0]])
+    assert intake.goes_on(set(), {part})
+    assert intake.goes_on(set(), set()), "once said it stays so"
+    assert intake.stand(0)[0][f"{TOPICS[0]}/0"] == 500
